@@ -1,0 +1,151 @@
+"""How fast detectors fit and score, on one core, beside PyOD's own on the same windows.
+
+    python benchmarks/detect.py [--quick] [--json] [--channels N] [NAME ...]
+
+Readings per second: one window of 64 readings is scored per reading. The overhead is our time over
+that of PyOD's `decision_function` on the same windows, less one; below zero we are faster. Times
+are CPU times of this process on one thread, the least of several repeats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import vus
+import yaml
+from threadpoolctl import threadpool_limits
+
+from workbench import detectors, evaluation
+from workbench.detectors.catalogue import METHODS
+from workbench.detectors.fitted import seen
+from workbench.detectors.foreign import foreign
+
+WINDOW = 64
+PRESET = Path(__file__).parents[1] / "params" / "60_leaderboard-vus_pr.yaml"
+OWN = {
+    "ensemble": {"members": [{"name": "kmeans"}, {"name": "iforest"}]},
+    "seasonal": {"hour": "channel_0"},
+}
+PYOD = {
+    "knn": "knn:KNN", "lof": "lof:LOF", "cblof": "cblof:CBLOF", "iforest": "iforest:IForest",
+    "hbos": "hbos:HBOS", "pca": "pca:PCA", "mcd": "mcd:MCD", "gmm": "gmm:GMM",
+    "ocsvm": "ocsvm:OCSVM", "kde": "kde:KDE", "inne": "inne:INNE", "ecod": "ecod:ECOD",
+}  # fmt: skip
+SETTINGS = {
+    "pca": {"n_components": 0.99, "svd_solver": "full"},
+    "gmm": {"n_components": 4},
+    "inne": {"random_state": 0},
+    "iforest": {"random_state": 0},
+    "ocsvm": {"nu": 0.1},
+}
+
+
+def readings(n: int, channels: int) -> pd.DataFrame:
+    """Return n readings of two sensors: a daily wave, a slow drift, noise."""
+    rng = np.random.default_rng(7)
+    minute = np.arange(n) // 2
+    frame = pd.DataFrame({"event_time": pd.to_datetime(minute * 60_000, unit="ms", utc=True)})
+    frame["pump"] = np.arange(n) % 2
+    for channel in range(channels):
+        wave = 5 * np.sin(2 * np.pi * minute / 1440 + channel)
+        frame[f"channel_{channel}"] = wave + rng.normal(size=n) + 12
+    return frame
+
+
+def least(repeats: int, *calls: Callable[[], object]) -> list[float]:
+    """Return the least CPU time of each call, in seconds; they take turns."""
+    took = [[] for _ in calls]
+    for _ in range(repeats + 1):  # the first warms up
+        for times, call in zip(took, calls, strict=True):
+            began = time.process_time()
+            call()
+            times.append(time.process_time() - began)
+    return [min(times[1:]) for times in took]
+
+
+def measure(name: str, frame: pd.DataFrame, channels: int, repeats: int) -> dict[str, float]:
+    """Return fit time, rate and overhead of a detector."""
+    least_channels = 2 if name in {"seasonal", "regression"} else 1
+    columns = [f"channel_{one}" for one in range(max(channels, least_channels))]
+    spec = {"name": name, "window": WINDOW, "channels": columns, **OWN.get(name, {})}
+    if name == "limits":
+        spec["high"] = [20.0] * len(columns)
+    began = time.process_time()
+    detector = detectors.fit(spec, frame, sensor="pump")
+    fit_s = time.process_time() - began
+    windows = detectors.sliding_windows(
+        frame, sensor="pump", time="event_time", channels=columns, window=WINDOW
+    )
+    (took,) = least(repeats, lambda: detector.score(windows.values))
+    found = {"fit_s": fit_s, "rate": len(windows.rows) / took}
+    if name in PYOD:
+        raw = detectors.fit({**spec, "features": "raw"}, frame, sensor="pump")
+        found["overhead"] = overhead(name, raw, windows, repeats)
+    return found
+
+
+def overhead(
+    name: str, detector: detectors.Fitted, windows: detectors.Windows, repeats: int
+) -> float:
+    """Return our time over PyOD's for the same windows, less one."""
+    module, _, kind = PYOD[name].partition(":")
+    estimator = getattr(importlib.import_module(f"pyod.models.{module}"), kind)
+    rows = seen(windows.values, detector.spec, detector.state)
+    count = min(int(detector.spec["sample"]), len(rows))
+    train = rows[np.random.default_rng(0).choice(len(rows), count, replace=False)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = estimator(**SETTINGS.get(name, {})).fit(train)
+        ours, theirs = least(
+            repeats,
+            lambda: detector.score(windows.values),
+            lambda: fitted.decision_function(rows),
+        )
+    return ours / theirs - 1
+
+
+def judging() -> dict[str, float]:
+    """Return how fast the judge is, and how long a pass over NAB takes where NAB is here."""
+    found = {"vus_ratio": vus.figures()["vus_ratio"]}
+    if evaluation.nab_folder().is_dir():
+        preset = yaml.safe_load(PRESET.read_text())["detector"]
+        series = evaluation.read_nab(evaluation.nab_folder())
+        found["nab_pass_s"] = round(evaluation.run_nab(preset, series).seconds, 1)
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="fewer readings, fewer repeats")
+    parser.add_argument("--json", action="store_true", help="one object")
+    parser.add_argument("--channels", type=int, default=1)
+    asked = parser.parse_args()
+    names = asked.names or [name for name, one in METHODS.items() if not one.refused]
+    frame = readings(8_000 if asked.quick else 40_000, max(asked.channels, 2))
+    result: dict[str, float] = {}
+    for name in names:
+        some = frame[:8_000] if METHODS[name].score is foreign else frame  # those are slow
+        with threadpool_limits(1):
+            found = measure(name, some, asked.channels, 2 if asked.quick else 5)
+        result |= {f"{name}_{key}": round(value, 4) for key, value in found.items()}
+        if not asked.json:
+            over = f"{found['overhead']:+8.0%}" if "overhead" in found else ""
+            print(f"{name:15} fit {found['fit_s']:6.2f} s {found['rate']:12,.0f} readings/s {over}")
+    if not asked.names:
+        result |= judging()
+    if asked.json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

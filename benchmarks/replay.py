@@ -1,0 +1,297 @@
+"""How fast offloaded history is read: this reader against Pulsar's own Python client.
+
+    python benchmarks/replay.py [--quick] [--json]
+
+Starts the services, sends JSON, Avro and raw messages (LZ4, about 75 bytes each), reads each topic
+with the client's Reader from bookies, offloads it, reads it with the Reader from tiered storage,
+and with `workbench.archive` from the folder and from S3, in a process of its own, on one core and
+on two. Every figure is the best of three after one reading that warms caches (compiled code is
+loaded from numba's cache; the first call of all compiles, and is reported as `first_call_s`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+KINDS = ("json", "avro", "bytes")
+RECORD = {
+    "type": "record",
+    "name": "Reading",
+    "fields": [
+        {"name": "sensor", "type": ["null", "string"]},
+        {"name": "ts", "type": ["null", "long"]},
+        {"name": "value", "type": ["null", "double"]},
+    ],
+}
+
+
+def payloads(kind: str, count: int):
+    """Yield (sensor, event time in ms, payload) as the baseline topic has them."""
+    import io
+
+    import fastavro
+    import numpy as np
+
+    values = np.random.default_rng(7).normal(0.5, 0.4, count)
+    schema = fastavro.parse_schema(RECORD)
+    for i, value in enumerate(values.tolist()):
+        reading = {"sensor": f"s{i % 10}", "ts": 1_700_000_000_000 + 100 * i, "value": value}
+        raw = json.dumps(reading, indent=1).encode()
+        if kind == "avro":
+            out = io.BytesIO()
+            fastavro.schemaless_writer(out, schema, reading)
+            raw = out.getvalue()
+        yield reading["sensor"], reading["ts"], raw
+
+
+def produce(kind: str, topic: str, count: int) -> None:
+    """Send `count` messages and wait for all of them."""
+    import pulsar
+
+    from workbench.services import connect
+
+    refused = []
+
+    def taken(result, _):
+        if result != pulsar.Result.Ok:
+            refused.append(result)
+
+    types = {"json": _pulsar_type("JSON"), "avro": _pulsar_type("AVRO")}
+    with connect() as client:
+        producer = client.create_producer(
+            topic,
+            schema=pulsar.schema.BytesSchema() if kind == "bytes" else _Registered(types[kind]),
+            compression_type=pulsar.CompressionType.LZ4,
+            batching_max_publish_delay_ms=10,
+            block_if_queue_full=True,
+        )
+        for sensor, event_ms, raw in payloads(kind, count):
+            producer.send_async(raw, taken, partition_key=sensor, event_timestamp=event_ms)
+        producer.flush()
+        producer.close()
+    if refused:
+        raise SystemExit(f"{len(refused)} messages were refused: {refused[0]}")
+
+
+def _pulsar_type(name: str):
+    import _pulsar
+
+    return getattr(_pulsar.SchemaType, name)
+
+
+def _Registered(kind):  # noqa: N802 - stands for a class
+    """Return a schema that registers RECORD and sends bytes as they are."""
+    from pulsar.schema import Schema
+
+    class Registered(Schema):
+        def __init__(self):
+            super().__init__(bytes, kind, RECORD, "Reading")
+
+        def encode(self, raw):
+            return raw
+
+        def decode(self, raw):
+            return raw
+
+        def __str__(self):
+            return "Registered"
+
+    return Registered()
+
+
+def measure_reader(kind: str, topic: str) -> None:
+    """Print what the client's Reader takes, to a frame (json, avro) or as payload bytes."""
+    import io
+
+    import fastavro
+    import pandas as pd
+    import pulsar
+
+    from workbench.services import connect
+
+    schema = fastavro.parse_schema(RECORD)
+    decode = {
+        "json": json.loads,
+        "avro": lambda raw: fastavro.schemaless_reader(io.BytesIO(raw), schema, None),
+    }.get(kind)
+    with connect() as client:
+        reader = client.create_reader(topic, pulsar.MessageId.earliest, receiver_queue_size=20_000)
+        began = time.perf_counter()
+        rows = []
+        while reader.has_message_available():
+            message = reader.read_next()
+            if decode is None:
+                rows.append(message.data())
+                continue
+            place = message.message_id()
+            value = decode(message.data())
+            rows.append(
+                (
+                    *value.values(),
+                    message.partition_key(),
+                    message.event_timestamp(),
+                    message.publish_timestamp(),
+                    place.ledger_id(),
+                    place.entry_id(),
+                    place.batch_index(),
+                )
+            )
+        frame = pd.DataFrame(rows)
+        seconds = time.perf_counter() - began
+        reader.close()
+    report(seconds, len(frame))
+
+
+def measure_archive(kind: str, topic: str, url: str, workers: int, schemas: str) -> None:
+    """Print what this reader takes: `read`, or `messages` for raw bytes."""
+    from workbench import archive
+
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:workers])
+    seconds = []
+    for _ in range(4):
+        began = time.perf_counter()
+        found = archive.open(url, workers=workers, schemas=schemas).topic(topic)
+        table = found.messages() if kind == "bytes" else found.read()
+        seconds.append(time.perf_counter() - began)
+        rows = table.num_rows
+        del table
+    report(min(seconds[1:]), rows, first_s=seconds[0])
+
+
+def report(seconds: float, rows: int, **more: float) -> None:
+    """Print a measurement as JSON."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"rate": rows / seconds, "rows": rows, "peak_mib": peak, **more}))
+
+
+def run(*arguments: str) -> dict[str, float]:
+    """Return what a measurement in a process of its own prints."""
+    out = subprocess.run(
+        [sys.executable, __file__, *arguments], check=True, capture_output=True, text=True
+    )
+    found: dict[str, float] = json.loads(out.stdout.splitlines()[-1])
+    return found
+
+
+def settle(topic: str, *, trim: bool) -> None:
+    """Make the next read come from the storage: drop the broker's cache, and the bookies' copy."""
+    from workbench.services import broker
+
+    path = broker.rest_path(topic)
+    if trim:
+        broker.check(broker.admin("POST", f"{path}/trim"))
+        time.sleep(2)
+    broker.check(broker.admin("PUT", f"{path}/unload"))
+    time.sleep(2)
+
+
+def measure(count: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Return every measurement, by kind and way of reading."""
+    from workbench import services
+    from workbench.archive.schemas import fetch_schemas
+    from workbench.endpoints import endpoints, home
+
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    services.up(["s3", "pulsar"], deletion_lag_ms=0)
+    known = endpoints()
+    topics = {kind: f"persistent://public/default/bench-{kind}-{count}" for kind in KINDS}
+    for kind, topic in topics.items():
+        say(f"{kind}: sending {count} messages")
+        produce(kind, topic, count)
+        settle(topic, trim=False)
+        found[kind] = {"bookie": run("--reader", kind, topic)}
+        services.offload(topic)
+        settle(topic, trim=True)
+        say(f"{kind}: reading")
+        found[kind]["tiered"] = run("--reader", kind, topic)
+    schemas = home() / "bench-schemas.json"
+    schemas.write_text(json.dumps(fetch_schemas(known.admin, list(topics.values()))))
+    index = next(home().rglob("*-ledger-*-index"))
+    folder = str(index.parent)
+    for kind, topic in topics.items():
+        for name, url, cores in [
+            ("folder", folder, 1), ("folder, 2 cores", folder, 2), ("s3", known.archive, 1),
+        ]:  # fmt: skip
+            found[kind][name] = run("--archive", kind, topic, url, str(cores), str(schemas))
+    stored = sum(path.stat().st_size for path in index.parent.glob("*-ledger-*"))
+    for ways in found.values():
+        for one in ways.values():
+            one["mb_s"] = one["rate"] * stored / len(KINDS) / count / 1e6
+    return found
+
+
+def summary(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]:
+    """Return the figures that the goals are about."""
+    rates = {kind: found[kind]["folder"]["rate"] for kind in KINDS}
+    against = {kind: rates[kind] / found[kind]["tiered"]["rate"] for kind in KINDS}
+    return {
+        "json_rate": rates["json"],
+        "avro_rate": rates["avro"],
+        "messages_rate": rates["bytes"],
+        "json_ratio": against["json"],
+        "avro_ratio": against["avro"],
+        "messages_ratio": against["bytes"],
+        "two_core_ratio": found["json"]["folder, 2 cores"]["rate"] / rates["json"],
+        "peak_mib": max(found[kind]["folder"]["peak_mib"] for kind in KINDS),
+        "first_call_s": max(found[kind]["folder"]["first_s"] for kind in KINDS),
+    }
+
+
+def say(text: str) -> None:
+    """Print progress."""
+    print(text, file=sys.stderr)
+
+
+def main() -> None:
+    """Measure, or be one measurement."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="100,000 messages, not 1,000,000")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--reader", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--archive", nargs=5, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.reader:
+        measure_reader(*options.reader)
+    elif options.archive:
+        kind, topic, url, cores, schemas = options.archive
+        measure_archive(kind, topic, url, int(cores), schemas)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ.setdefault("WORKBENCH_HOME", str(Path(folder) / "workbench"))
+            from workbench import services
+
+            try:
+                found = measure(100_000 if options.quick else 1_000_000)
+            finally:
+                services.down()
+        show(found, as_json=options.json)
+
+
+def show(found: dict[str, dict[str, dict[str, float]]], *, as_json: bool) -> None:
+    """Print the table, or the summary alone."""
+    if as_json:
+        print(json.dumps(summary(found)))
+        return
+    print("| messages | read by | messages/s | MB/s of objects | peak MiB | x tiered |")
+    print("|---|---|---|---|---|---|")
+    for kind, ways in found.items():
+        for name, one in ways.items():
+            who = f"Reader, {name}" if name in ("bookie", "tiered") else f"archive, {name}"
+            ratio = one["rate"] / ways["tiered"]["rate"]
+            print(
+                f"| {kind} | {who} | {one['rate']:,.0f} | {one['mb_s']:.1f} "
+                f"| {one['peak_mib']:.0f} | {ratio:.1f} |"
+            )
+    print(json.dumps(summary(found)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Split the decompressed payloads of entries into messages, as columns.
+
+An entry with `num_messages_in_batch` holds, for each message: uint32 size,
+`SingleMessageMetadata`, payload. Its key, properties and event time stand there and nowhere
+else. An entry without it is one message, described by its `MessageMetadata`.
+
+Source: apache/pulsar 4.0.8, Commands.deSerializeSingleMessageInBatch, PulsarApi.proto,
+ConsumerImpl.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from workbench.archive import entries as e
+from workbench.archive.compiled import compiled
+from workbench.archive.wire import field, int32
+
+# rows of the table of messages: one column per message; SIZE is -1 where there is none
+(
+    ROW,  # of its entry
+    INDEX,  # in the batch, -1 if not batched
+    VALUE,
+    VALUE_SIZE,
+    KEY,
+    KEY_SIZE,
+    ORDERING,
+    ORDERING_SIZE,
+    EVENT_MS,
+    SEQUENCE,
+    PROPERTIES,  # how many, between the next two
+    HEAD,
+    HEAD_END,
+) = range(13)
+ROWS = 13
+
+FINE, COUNT, CUT, REST = range(4)
+WRONG = {
+    COUNT: "the batch holds fewer messages than it claims",
+    CUT: "a message's metadata in the batch is not protobuf, or passes its bounds",
+    REST: "the batch holds bytes after its last message",
+}
+
+
+@compiled
+def split(data, rows, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with one column per message of the entries, in their order.
+
+    Parameters
+    ----------
+    data
+        uint8, the bytes that all positions point into.
+    rows
+        int64, shape (n, entries.COLUMNS); DATA to DATA_END is the decompressed payload.
+    out
+        int64, shape (ROWS, m), m at least the sum of the entries' messages.
+
+    Returns
+    -------
+    what, row, count
+        FINE or what is wrong; the entry it stopped at; the messages filled.
+    """
+    count = 0
+    for i in range(len(rows)):
+        row = rows[i]
+        if row[e.BATCH] < 0:
+            _single(row, i, count, out)
+            count += 1
+            continue
+        at, end = row[e.DATA], row[e.DATA_END]
+        for index in range(row[e.BATCH]):
+            if end - at < 4:
+                return COUNT, i, count
+            size = int32(data, at)
+            if size < 0 or size > end - at - 4:
+                return CUT, i, count
+            at, kept = _one(data, at + 4, at + 4 + size, end, row, count, out)
+            if at < 0:
+                return CUT, i, count
+            out[ROW, count], out[INDEX, count] = i, index
+            count += kept
+        if at != end:
+            return REST, i, count
+    return FINE, len(rows), count
+
+
+@compiled
+def _single(row, i, m, out):  # type: ignore[no-untyped-def]
+    out[ROW, m], out[INDEX, m] = i, -1
+    out[VALUE, m] = row[e.DATA]
+    out[VALUE_SIZE, m] = -1 if row[e.NULL_VALUE] > 0 else row[e.DATA_END] - row[e.DATA]
+    out[KEY, m], out[KEY_SIZE, m] = row[e.KEY], row[e.KEY_SIZE]
+    out[ORDERING, m], out[ORDERING_SIZE, m] = row[e.ORDERING], row[e.ORDERING_SIZE]
+    out[EVENT_MS, m], out[SEQUENCE, m] = row[e.EVENT_MS], row[e.SEQUENCE]
+    out[PROPERTIES, m] = row[e.PROPERTIES]
+    out[HEAD, m], out[HEAD_END, m] = row[e.METADATA], row[e.PAYLOAD]
+
+
+@compiled
+def _one(data, at, head_end, end, row, m, out):  # type: ignore[no-untyped-def]
+    out[KEY_SIZE, m] = out[ORDERING_SIZE, m] = -1
+    out[EVENT_MS, m] = out[PROPERTIES, m] = 0
+    out[SEQUENCE, m] = row[e.SEQUENCE]
+    out[HEAD, m], out[HEAD_END, m] = at, head_end
+    size = np.int64(-1)
+    null = compacted = False
+    while at < head_end:
+        number, value, start, at = field(data, at, head_end)
+        if at < 0:
+            return np.int64(-1), 0
+        if start < 0:
+            if number == 3:
+                size = np.int64(np.int32(value))
+            elif number == 4:
+                compacted = value != 0
+            elif number == 5:
+                out[EVENT_MS, m] = value
+            elif number == 8:
+                out[SEQUENCE, m] = value
+            elif number == 9:
+                null = value != 0
+        elif number == 1:
+            out[PROPERTIES, m] += 1
+        elif number == 2:
+            out[KEY, m], out[KEY_SIZE, m] = start, value
+        elif number == 7:
+            out[ORDERING, m], out[ORDERING_SIZE, m] = start, value
+    if size < 0 or size > end - head_end:
+        return np.int64(-1), 0
+    out[VALUE, m] = head_end
+    out[VALUE_SIZE, m] = -1 if null else size
+    return head_end + size, 0 if compacted else 1
+
+
+@compiled
+def find_properties(data, table, single, batched, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with (key start, key size, value start, value size) of all properties.
+
+    `table` is the messages' (ROWS, m); `single` and `batched` are the field numbers of
+    properties in the two kinds of metadata. Returns the number filled, or
+    -1 - m where a property of message m is cut.
+    """
+    count = 0
+    for m in range(table.shape[1]):
+        if table[PROPERTIES, m] == 0:
+            continue
+        wanted = single if table[INDEX, m] < 0 else batched
+        at, end = table[HEAD, m], table[HEAD_END, m]
+        while at < end:
+            number, value, start, at = field(data, at, end)
+            if at < 0:
+                return -1 - m
+            if number != wanted or start < 0:
+                continue
+            out[0, count] = out[1, count] = out[2, count] = out[3, count] = 0
+            inner, inner_end = start, start + value
+            while inner < inner_end:
+                part, size, where, inner = field(data, inner, inner_end)
+                if inner < 0:
+                    return -1 - m
+                if where >= 0 and (part == 1 or part == 2):
+                    out[2 * part - 2, count], out[2 * part - 1, count] = where, size
+            count += 1
+    return count

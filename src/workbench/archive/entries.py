@@ -1,0 +1,232 @@
+"""Read the head of every entry of a block: checksum and `MessageMetadata`, as columns.
+
+Bytes in, one row of integers per entry out; strings stay where they are, as start and size.
+
+    uint16 0x0E02, uint32 size, BrokerEntryMetadata    only where the broker adds it
+    uint16 0x0E01, uint32 CRC32C of all that follows   optional
+    uint32 size, MessageMetadata
+    payload                                            the rest
+
+Source: apache/pulsar 4.0.8, Commands.java (parseMessageMetadata, hasChecksum) and
+PulsarApi.proto; RFC 3720, appendix B.4 for CRC32C (Castagnoli), here eight bytes at a time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.archive.compiled import compiled
+from workbench.archive.wire import field, int32
+
+# columns of a row; SIZE is -1 where the message has none
+(
+    ENTRY,
+    START,
+    END,
+    METADATA,
+    PAYLOAD,
+    PRODUCER,
+    PRODUCER_SIZE,
+    SEQUENCE,
+    PUBLISH_MS,
+    PROPERTIES,
+    KEY,
+    KEY_SIZE,
+    CODEC,
+    RAW_SIZE,
+    BATCH,
+    EVENT_MS,
+    ENCRYPTED,
+    SCHEMA,
+    SCHEMA_SIZE,
+    ORDERING,
+    ORDERING_SIZE,
+    MARKER,
+    TXN_LEAST,
+    TXN_MOST,
+    NULL_VALUE,
+    UUID,
+    UUID_SIZE,
+    CHUNKS,
+    CHUNK_BYTES,
+    CHUNK,
+    BROKER_MS,
+    BROKER_INDEX,
+    DATA,
+    DATA_END,
+) = range(34)
+COLUMNS = 34
+NONE = -1  # for numbers that an entry does not carry
+
+# what is wrong with an entry
+FINE, SHORT, CHECKSUM, METADATA_CUT, REQUIRED = range(5)
+WRONG = {
+    SHORT: "the entry is too short for its headers",
+    METADATA_CUT: "the entry's metadata is not protobuf, or is cut short",
+    REQUIRED: "the entry's metadata lacks producer, sequence id or publish time",
+}
+
+
+def _crc_tables() -> NDArray[np.uint32]:
+    tables = np.zeros((8, 256), np.uint32)
+    values = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        values = (values >> 1) ^ np.where(values & 1, np.uint32(0x82F63B78), np.uint32(0))
+    tables[0] = values
+    for k in range(1, 8):
+        tables[k] = (tables[k - 1] >> 8) ^ tables[0][tables[k - 1] & 255]
+    return tables
+
+
+_CRC = _crc_tables()
+
+
+@compiled
+def crc32c(data, at, end):  # type: ignore[no-untyped-def]
+    """Return the CRC32C of data[at:end]."""
+    c = np.uint32(0xFFFFFFFF)
+    while end - at >= 8:
+        c ^= (
+            np.uint32(data[at])
+            | np.uint32(data[at + 1]) << np.uint32(8)
+            | np.uint32(data[at + 2]) << np.uint32(16)
+            | np.uint32(data[at + 3]) << np.uint32(24)
+        )
+        c = (
+            _CRC[7, c & 255]
+            ^ _CRC[6, (c >> 8) & 255]
+            ^ _CRC[5, (c >> 16) & 255]
+            ^ _CRC[4, c >> 24]
+            ^ _CRC[3, data[at + 4]]
+            ^ _CRC[2, data[at + 5]]
+            ^ _CRC[1, data[at + 6]]
+            ^ _CRC[0, data[at + 7]]
+        )
+        at += 8
+    while at < end:
+        c = (c >> np.uint32(8)) ^ _CRC[0, (c ^ data[at]) & 255]
+        at += 1
+    return c ^ np.uint32(0xFFFFFFFF)
+
+
+@compiled
+def read_entries(data, rows, verify, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with one row per entry, and return (what is wrong, the row it stopped at).
+
+    Parameters
+    ----------
+    data
+        uint8, the bytes that `rows` points into.
+    rows
+        int64, shape (n, 3): entry id, start, end, from `blocks.scan`.
+    verify
+        Whether to compare the checksum of the entries that have one.
+    out
+        int64, shape (n, COLUMNS).
+    """
+    for i in range(len(rows)):
+        row = out[i]
+        for column in range(COLUMNS):
+            row[column] = NONE
+        row[ENTRY], row[START], row[END] = rows[i, 0], rows[i, 1], rows[i, 2]
+        wrong = _read_entry(data, verify, row)
+        if wrong != FINE:
+            return wrong, i
+    return FINE, len(rows)
+
+
+@compiled
+def _read_entry(data, verify, row):  # type: ignore[no-untyped-def]
+    at, end = row[START], row[END]
+    if end - at >= 6 and data[at] == 0x0E and data[at + 1] == 0x02:
+        size = int32(data, at + 2)
+        if size < 0 or size > end - at - 6:
+            return SHORT
+        if not _read_broker(data, at + 6, at + 6 + size, row):
+            return METADATA_CUT
+        at += 6 + size
+    if end - at >= 6 and data[at] == 0x0E and data[at + 1] == 0x01:
+        if verify and crc32c(data, at + 6, end) != np.uint32(int32(data, at + 2)):
+            return CHECKSUM
+        at += 6
+    if end - at < 4:
+        return SHORT
+    size = int32(data, at)
+    if size < 0 or size > end - at - 4:
+        return SHORT
+    row[METADATA], row[PAYLOAD] = at + 4, at + 4 + size
+    row[DATA], row[DATA_END] = row[PAYLOAD], end
+    return _read_metadata(data, row)
+
+
+@compiled
+def _read_broker(data, at, end, row):  # type: ignore[no-untyped-def]
+    while at < end:
+        number, value, _, at = field(data, at, end)
+        if at < 0:
+            return False
+        if number == 1:
+            row[BROKER_MS] = value
+        elif number == 2:
+            row[BROKER_INDEX] = value
+    return True
+
+
+@compiled
+def _read_metadata(data, row):  # type: ignore[no-untyped-def]
+    at, end = row[METADATA], row[PAYLOAD]
+    row[PROPERTIES] = row[CODEC] = row[EVENT_MS] = row[ENCRYPTED] = row[NULL_VALUE] = 0
+    row[RAW_SIZE] = row[CHUNKS] = row[MARKER] = 0
+    required = 0
+    while at < end:
+        number, value, start, at = field(data, at, end)
+        if at < 0:
+            return METADATA_CUT
+        if start < 0:
+            if number == 2:
+                row[SEQUENCE] = value
+                required |= 2
+            elif number == 3:
+                row[PUBLISH_MS] = value
+                required |= 4
+            elif number == 8:
+                row[CODEC] = value
+            elif number == 9:
+                row[RAW_SIZE] = value
+            elif number == 11:
+                if value < 0:
+                    return METADATA_CUT
+                row[BATCH] = value
+            elif number == 12:
+                row[EVENT_MS] = value
+            elif number == 20:
+                row[MARKER] = value
+            elif number == 22:
+                row[TXN_LEAST] = value
+            elif number == 23:
+                row[TXN_MOST] = value
+            elif number == 25:
+                row[NULL_VALUE] = value
+            elif number == 27:
+                row[CHUNKS] = value
+            elif number == 28:
+                row[CHUNK_BYTES] = value
+            elif number == 29:
+                row[CHUNK] = value
+        elif number == 1:
+            row[PRODUCER], row[PRODUCER_SIZE] = start, value
+            required |= 1
+        elif number == 4:
+            row[PROPERTIES] += 1
+        elif number == 6:
+            row[KEY], row[KEY_SIZE] = start, value
+        elif number == 13:
+            row[ENCRYPTED] += 1
+        elif number == 16:
+            row[SCHEMA], row[SCHEMA_SIZE] = start, value
+        elif number == 18:
+            row[ORDERING], row[ORDERING_SIZE] = start, value
+        elif number == 26:
+            row[UUID], row[UUID_SIZE] = start, value
+    return FINE if required == 7 else REQUIRED

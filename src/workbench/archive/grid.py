@@ -1,0 +1,111 @@
+"""Values that compiled code fills in, field by field, and the Arrow columns they become."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+
+from workbench.archive import flat_json as flat
+from workbench.archive.columns import Bytes, Ints, binary, bitmap
+
+# how the values of an Arrow type are kept
+KINDS = {
+    pa.int32(): flat.LONG,
+    pa.int64(): flat.LONG,
+    pa.float32(): flat.DOUBLE,
+    pa.float64(): flat.DOUBLE,
+    pa.bool_(): flat.BOOLEAN,
+    pa.string(): flat.STRING,
+}
+
+
+class Grid:
+    """k fields of n rows, and the bytes that strings lie in.
+
+    Attributes
+    ----------
+    ints
+        int64, shape (2, k, n): a whole number or boolean, or start and end of a string.
+    doubles
+        float64, shape (k, n).
+    state
+        uint8, shape (k, n): flat_json.NULL, PLAIN or ESCAPED.
+    later
+        uint8, shape (n,): 1 where compiled code left the row.
+    """
+
+    def __init__(self, data: Bytes, kinds: Ints, n: int) -> None:
+        k = len(kinds)
+        self.kinds = kinds
+        self.ints = np.empty((2, k, n), np.int64)
+        self.doubles = np.empty((k if (kinds == flat.DOUBLE).any() else 0, n), np.float64)
+        self.state = np.zeros((k, n), np.uint8)
+        self.later = np.zeros(n, np.uint8)
+        self._data = data
+        self._added: list[bytes] = []
+        self._at = len(data)
+
+    def add(self, text: bytes) -> tuple[int, int]:
+        """Return start and end of bytes put behind the data."""
+        self._added.append(text)
+        self._at += len(text)
+        return self._at - len(text), self._at
+
+    def set(self, j: int, row: int, value: object) -> None:
+        """Set one value, of the Python type of field `j`."""
+        self.state[j, row] = flat.NULL if value is None else flat.PLAIN
+        if isinstance(value, str | bytes):
+            raw = value.encode("utf-8", "replace") if isinstance(value, str) else value
+            self.ints[0, j, row], self.ints[1, j, row] = self.add(raw)
+        elif isinstance(value, float):
+            self.doubles[j, row] = value
+        elif isinstance(value, int):
+            self.ints[0, j, row] = value
+
+    def array(self, j: int, kind: pa.DataType) -> pa.Array:
+        """Return field `j` as an Arrow column."""
+        if self._added:
+            self._data = np.concatenate(
+                [self._data, np.frombuffer(b"".join(self._added), np.uint8)]
+            )
+            self._added = []
+        valid, ints = self.state[j] != flat.NULL, self.ints[0, j]
+        if pa.types.is_string(kind):
+            return _strings(self._data, ints, self.ints[1, j], self.state[j])
+        if pa.types.is_binary(kind):
+            return binary(self._data, ints, np.where(valid, self.ints[1, j] - ints, -1))
+        if pa.types.is_boolean(kind):
+            bits = pa.py_buffer(np.packbits(ints == 1, bitorder="little"))
+            return pa.Array.from_buffers(kind, len(valid), [bitmap(valid), bits])
+        values = self.doubles[j] if self.kinds[j] == flat.DOUBLE else ints
+        if kind.bit_width == 32:
+            values = values.astype(np.float32 if self.kinds[j] == flat.DOUBLE else np.int32)
+        return pa.Array.from_buffers(kind, len(valid), [bitmap(valid), pa.py_buffer(values)])
+
+
+def _strings(data: Bytes, starts: Ints, ends: Ints, state: Bytes) -> pa.Array:
+    if not (state == flat.ESCAPED).any():
+        sizes = np.where(state == flat.NULL, -1, ends - starts)
+        return binary(data, starts, sizes, text=True)
+    lengths = np.where(state == flat.NULL, 0, ends - starts)
+    offsets = np.zeros(len(starts) + 1, np.int64)
+    out = np.empty(int(lengths.sum()), np.uint8)
+    row = flat.copy_strings(data, starts, ends, state, offsets, out)
+    if row >= 0:  # a lone half of a surrogate pair: only Python objects can hold it
+        return pa.array([_text(data, starts[i], ends[i], state[i]) for i in range(len(starts))])
+    return binary(out, offsets[:-1], np.where(state == flat.NULL, -1, np.diff(offsets)), text=True)
+
+
+def _text(data: Bytes, start: int, end: int, state: int) -> str | None:
+    if state == flat.NULL:
+        return None
+    raw = data[start:end].tobytes().decode(errors="replace")
+    if state == flat.PLAIN:
+        return raw
+    try:
+        text: str = json.loads(f'"{raw}"')
+    except ValueError:
+        return raw
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

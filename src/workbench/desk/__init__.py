@@ -1,0 +1,21 @@
+"""Where a person works: a threshold to drag, a notebook to start from, JupyterLab."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workbench.desk.laboratory import lab as lab
+    from workbench.desk.starters import new as new
+    from workbench.desk.tuning import Tuning as Tuning
+    from workbench.desk.tuning import tune as tune
+
+_HOMES = {"Tuning": "tuning", "lab": "laboratory", "new": "starters", "tune": "tuning"}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:  # loaded when named: the command line needs no widgets
+        return getattr(importlib.import_module(f"workbench.desk.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'workbench.desk' has no attribute {name!r}")

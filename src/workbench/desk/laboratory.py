@@ -1,0 +1,73 @@
+"""JupyterLab on the project's folder, its kernel this very Python with `%%pulsar_sql` at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from workbench.endpoints import home, project
+from workbench.errors import DeskError
+
+
+def lab(*, port: int = 0, browser: bool = True) -> None:
+    """Become JupyterLab: it takes this process over, and ends with it.
+
+    It listens on 127.0.0.1 and asks for its token, which it prints; `JUPYTER_TOKEN` sets one.
+
+    Parameters
+    ----------
+    port
+        0: 8888, or the next one that is free.
+    browser
+        Whether to open one.
+
+    Raises
+    ------
+    DeskError
+        If `JUPYTER_TOKEN` is set to nothing: that would turn the token off.
+    """
+    if os.environ.get("JUPYTER_TOKEN") == "":
+        raise DeskError(
+            "JUPYTER_TOKEN is empty, which lets everybody on this machine in",
+            hint="unset it, or set it to a secret",
+        )
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(
+        filter(None, [str(write_kernel()), os.environ.get("JUPYTER_PATH")])
+    )
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *_arguments(port, browser)])  # noqa: S606 - no shell is wanted
+
+
+def write_kernel() -> Path:
+    """Write the kernel `python3` that notebooks name, and return the folder for `JUPYTER_PATH`.
+
+    It is the Python that runs this, whatever kernels a person has elsewhere.
+    """
+    folder = home() / "jupyter"
+    kernel = folder / "kernels" / "python3"
+    kernel.mkdir(parents=True, exist_ok=True)
+    extension = "--InteractiveShellApp.extra_extensions=workbench"
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", extension]
+    described = {"argv": command, "display_name": "workbench", "language": "python"}
+    temporary = kernel / f".kernel-{os.getpid()}.json"
+    temporary.write_text(json.dumps(described, indent=1), encoding="utf-8")
+    temporary.replace(kernel / "kernel.json")
+    return folder
+
+
+def _arguments(port: int, browser: bool) -> list[str]:
+    root = project()
+    tree = "/lab/tree/notebooks" if (root / "notebooks").is_dir() else "/lab"
+    arguments = [
+        f"--ServerApp.root_dir={root}",
+        f"--LabApp.default_url={tree}",
+        "--ServerApp.ip=127.0.0.1",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    if os.geteuid() == 0:  # as in a container; Jupyter alone refuses
+        arguments += ["--ServerApp.allow_root=True"]
+    if port:
+        arguments += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    return arguments if browser else [*arguments, "--no-browser"]

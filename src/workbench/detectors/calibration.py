@@ -1,0 +1,127 @@
+"""What a score means: its tail probability, learnt on a span that the method was not fitted on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from workbench.detectors.contract import Floats, State
+from workbench.errors import DetectorError
+
+LEAST = 100  # calibration windows
+SCHEMA = {"tail_scores": "f8[s]", "tail_logs": "f8[s]", "tail_fit": "f8[3]"}
+_POINTS = 500  # of the empirical distribution kept
+_TAIL = 0.05  # share of the scores that the tail is fitted to
+_STEEPEST = 0.9  # xi: beyond, a tail would have no mean
+
+
+def fit_tail(scores: Floats) -> State:
+    """Return the distribution of scores: empirical, and a generalised Pareto tail beyond it.
+
+    Parameters
+    ----------
+    scores
+        Shape (n,), of windows that the method was not fitted on.
+
+    Returns
+    -------
+    state
+        `tail_scores`, `tail_logs`: scores, ascending, and -log10 of the probability to exceed
+        them; `tail_fit`: where the tail begins, its scale, its shape xi.
+
+    Notes
+    -----
+    Source: Pickands (1975) for the tail; Hosking and Wallis (1987) for its fit by
+    probability-weighted moments. xi is kept within 0 and 0.9, so that no score is impossible:
+    a tail that ends would call every score beyond it the same.
+    """
+    n = len(scores)
+    if n < LEAST:
+        raise DetectorError(
+            f"{n} windows to calibrate on, at least {LEAST} are needed",
+            hint="a longer span, a larger calibrate_share, or calibrate: none",
+        )
+    ordered = np.sort(scores)
+    begin = min(int(n * (1 - _TAIL)), n - 10)
+    start = float(ordered[begin])
+    scale, shape = _pareto(ordered[begin:] - start)
+    kept = np.unique(np.linspace(0, begin, min(_POINTS, begin + 1)).astype(int))
+    values, first = np.unique(ordered[kept], return_index=True)
+    logs = -np.log10((n - np.searchsorted(ordered, ordered[kept][first])) / n)
+    return {"tail_scores": values, "tail_logs": logs, "tail_fit": np.array([start, scale, shape])}
+
+
+def _pareto(excess: Floats) -> tuple[float, float]:
+    """Return scale and shape of excesses >= 0, ascending."""
+    n, mean = len(excess), float(excess.mean())
+    least = max(1e-9, 1e-6 * float(np.abs(excess).max()))
+    weighted = float((excess * (n - np.arange(n) - 0.65) / n).mean())
+    if mean <= least or mean <= 2 * weighted:
+        return max(mean, least), 0.0
+    shape = 2 - mean / (mean - 2 * weighted)
+    if shape <= 0:
+        return mean, 0.0
+    shape = min(shape, _STEEPEST)
+    return max(mean * (1 - shape), least), shape
+
+
+def tail_log(scores: Floats, state: State) -> Floats:
+    """Return -log10 of the probability that a usual score is as large: 3 is one in a thousand.
+
+    Never falls with the score; finite.
+    """
+    start, scale, shape = (float(one) for one in state["tail_fit"])
+    logs: Floats = np.interp(scores, state["tail_scores"], state["tail_logs"])
+    beyond = np.clip(scores - start, 0.0, 1e290) / scale  # finite, as scale is at least 1e-9
+    if shape < 1e-9:
+        logs += beyond / np.log(10)
+    else:
+        logs += np.log10(1 + shape * beyond) / shape
+    return logs
+
+
+def check_tail(state: State) -> None:
+    """Refuse a distribution that falls, or a tail that ends."""
+    falls = (np.diff(state["tail_scores"]) <= 0).any() or (np.diff(state["tail_logs"]) < 0).any()
+    _, scale, shape = state["tail_fit"]
+    if not len(state["tail_scores"]) or falls or not scale >= 1e-9 or not 0 <= shape <= 1:
+        raise DetectorError("the arrays of the tail are no distribution")
+
+
+def threshold_for_probability(
+    scores: Floats, probability: float, *, block: int, repeats: int = 200, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return the score that usual readings exceed with a probability, and its 95 % interval.
+
+    Parameters
+    ----------
+    scores
+        Shape (n,), in order, of a span without faults that the detector was not fitted on.
+    probability
+        Of one reading; may be smaller than 1 / n, where the fitted tail tells.
+    block
+        Readings that depend on each other, the window at least: the interval is from samples of
+        whole blocks.
+    """
+    if not 0 < probability < 1:
+        raise DetectorError(f"the probability is {probability}, expected one between 0 and 1")
+    finite = scores[np.isfinite(scores)]
+    rng = np.random.default_rng(seed)
+    starts = np.arange(max(1, len(finite) - block + 1))
+    count = max(1, len(finite) // block)
+    found = [
+        _at(fit_tail(finite[(rng.choice(starts, count)[:, np.newaxis] + np.arange(block)).ravel()]),
+            probability)
+        for _ in range(repeats)
+    ]  # fmt: skip
+    low, high = np.quantile(found, [0.025, 0.975])
+    return _at(fit_tail(finite), probability), float(low), float(high)
+
+
+def _at(state: State, probability: float) -> float:
+    """Return the score whose tail probability is `probability`."""
+    wanted, joint = -np.log10(probability), float(state["tail_logs"][-1])
+    if wanted <= joint:
+        return float(np.interp(wanted, state["tail_logs"], state["tail_scores"]))
+    start, scale, shape = (float(one) for one in state["tail_fit"])
+    more = (wanted - joint) * np.log(10)
+    return float(start + scale * (more if shape < 1e-9 else np.expm1(shape * more) / shape))

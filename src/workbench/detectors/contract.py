@@ -1,0 +1,101 @@
+"""The contract between training, backtest and stream: what a detector is, and nothing more."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import DetectorError
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """A frozen, pure function from windows to scores.
+
+    No state, no clock, no randomness: a score depends on its own window only, not on the other
+    windows of the batch nor on the order of calls.
+
+    Attributes
+    ----------
+    window
+        w, readings per window, the newest last.
+    channels
+        The c measured quantities, in the order of the last axis.
+
+    Notes
+    -----
+    A detector may also have `takes_missing` (bool, False where absent): whether it scores
+    windows that hold NaN.
+    """
+
+    @property
+    def window(self) -> int:
+        """Readings per window."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The measured quantities, in order."""
+
+    def score(self, windows: Floats, /) -> Floats:
+        """Return one score per window, (n, w, c) to (n,); higher is more anomalous."""
+
+
+def checked_windows(detector: Detector, windows: Floats) -> Floats:
+    """Return `windows` as contiguous float64, refused if `detector` cannot score them.
+
+    Raises
+    ------
+    DetectorError
+        On another shape than (n, w, c), on infinities, and on NaN unless the detector takes
+        missing values.
+    """
+    windows = np.ascontiguousarray(windows, dtype=np.float64)
+    w, c = detector.window, len(detector.channels)
+    if windows.ndim != 3 or windows.shape[1:] != (w, c):
+        raise DetectorError(f"windows have shape {windows.shape}, expected (n, {w}, {c})")
+    missing = getattr(detector, "takes_missing", False)
+    bad = np.isinf(windows) if missing else ~np.isfinite(windows)
+    if bad.any():
+        n, _, channel = (int(one[0]) for one in np.nonzero(bad))
+        raise DetectorError(
+            f"window {n} holds {windows[bad][0]} in channel {detector.channels[channel]}",
+            hint="leave such windows out, as score_windows does, or fit with missing: fill",
+        )
+    return windows
+
+
+def score_windows(detector: Detector, windows: Floats) -> Floats:
+    """Return the scores of (n, w, c) windows, NaN for those that `detector` does not take.
+
+    The one place that decides it, for batch and stream alike: a window that holds infinity, or
+    NaN unless the detector takes missing values, has no score.
+
+    Examples
+    --------
+    >>> class Newest:
+    ...     window, channels = 2, ("flow",)
+    ...     def score(self, windows):
+    ...         return windows[:, -1, 0]
+    >>> score_windows(Newest(), np.array([[[1.0], [2.0]], [[np.nan], [2.0]]]))
+    array([ 2., nan])
+    """
+    windows = np.asarray(windows, dtype=np.float64)
+    missing = getattr(detector, "takes_missing", False)
+    bad = np.isinf(windows) if missing else ~np.isfinite(windows)
+    fine = ~bad.any(axis=tuple(range(1, windows.ndim)))
+    if fine.all():
+        return detector.score(windows)
+    scores: Floats = np.full(len(windows), np.nan)
+    if fine.any():
+        scores[fine] = detector.score(windows[fine])
+    return scores
+
+
+State: TypeAlias = dict[str, NDArray[Any]]
+"""What a fitted method remembers: arrays by name, nothing else."""

@@ -1,0 +1,186 @@
+"""From a specification and a span of history to a frozen detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.detectors import calibration
+from workbench.detectors.contract import Bools, Floats, Ints, State
+from workbench.detectors.fitted import GOLDEN, Fitted, filled, part_of, seen
+from workbench.detectors.methods import Method, Params, Training
+from workbench.detectors.plain import FLAT, robust_centre
+from workbench.detectors.specs import method_of, resolve
+from workbench.detectors.windows import WindowIndex, index_windows
+from workbench.errors import DetectorError
+
+LEAST = 10  # training windows; fewer say nothing about what is usual
+_CALIBRATING = 5000  # windows at most
+
+
+def fit(
+    spec: Mapping[str, Any],
+    frame: pd.DataFrame,
+    *,
+    sensor: str,
+    time: str = "event_time",
+    seed: int = 0,
+    keep: Bools | None = None,
+) -> Fitted:
+    """Return a detector fitted on a span of history and frozen.
+
+    Parameters
+    ----------
+    spec
+        `name`, `channels`, `window`, and parameters of the detector (`catalogue`).
+    frame
+        Readings in arrival order.
+    sensor, time
+        Columns: whose reading it is, and its event time.
+    seed
+        For the sample of windows and whatever is random in the method.
+    keep
+        Shape (len(frame),): False leaves out the windows that hold a reading.
+
+    Raises
+    ------
+    DetectorError
+        On an unknown or wrong parameter, a missing column, too few training windows, a channel
+        that is constant, a detector that cannot score new windows.
+    """
+    resolved = resolve(spec)
+    index = index_windows(
+        frame,
+        sensor=sensor,
+        time=time,
+        channels=resolved["channels"],
+        window=resolved["window"],
+        max_span_s=resolved["max_span_s"],
+        missing=resolved["missing"] == "fill",
+    )
+    usable = np.arange(len(index.rows)) if keep is None else index.within(keep)
+    first, last = _split(index, usable, _share_kept(resolved))
+    rng = np.random.default_rng(seed)
+    windows = index.values(_sample(index, first, _most(resolved), rng))
+    held = index.values(_drawn(last, _CALIBRATING, rng))
+    return _fit(resolved, windows, held, seed)
+
+
+def _most(spec: Params) -> int:
+    return max(int(one["sample"]) for one in spec.get("members", [spec]))
+
+
+def _share_kept(spec: Params) -> float:
+    """Return the share of windows kept for calibration, 0 where nothing is calibrated."""
+    shares = [
+        one["calibrate_share"] for one in spec.get("members", [spec]) if one["calibrate"] == "tail"
+    ]
+    return max(shares, default=0.0)
+
+
+def _split(index: WindowIndex, usable: Ints, share: float) -> tuple[Ints, Ints]:
+    """Return the windows to fit on and those to calibrate on, which share no reading."""
+    if share == 0 or not len(usable):
+        return usable, usable[:0]
+    cut = index.rows[usable[int(len(usable) * (1 - share))]]
+    return usable[index.rows[usable] < cut], usable[index.oldest[usable] >= cut]
+
+
+def _sample(index: WindowIndex, usable: Ints, most: int, rng: np.random.Generator) -> Ints:
+    if len(usable) < LEAST:
+        raise DetectorError(
+            f"{len(usable)} training windows of {index.window} readings, {LEAST} are needed",
+            hint=f"from {len(index.readings)} readings: a longer span, a shorter window, "
+            "a larger max_span_s, or missing: fill",
+        )
+    return _drawn(usable, most, rng)
+
+
+def _drawn(usable: Ints, most: int, rng: np.random.Generator) -> Ints:
+    if len(usable) <= most:
+        return usable
+    return usable[np.sort(rng.choice(len(usable), most, replace=False))]
+
+
+def _fit(spec: Params, windows: Floats, held: Floats, seed: int) -> Fitted:
+    """Return the detector fitted on `windows` and calibrated on `held`."""
+    golden = windows[np.linspace(0, len(windows) - 1, min(GOLDEN, len(windows))).astype(int)]
+    if spec["name"] == "ensemble":
+        return Fitted(spec, _fit_members(spec, windows, held, seed), golden)
+    windows = windows[_drawn(np.arange(len(windows)), spec["sample"], np.random.default_rng(seed))]
+    method = method_of(spec["name"])
+    state = _prepare(windows, spec, method)
+    state |= _fit_method(windows, state, spec, method, seed)
+    if spec["calibrate"] == "tail":
+        bare = Fitted({**spec, "calibrate": "none"}, dict(state), golden)
+        state |= calibration.fit_tail(bare.score(held))
+    return Fitted(spec, state, golden)
+
+
+def _fit_members(spec: Params, windows: Floats, held: Floats, seed: int) -> State:
+    state: State = {}
+    for at, member in enumerate(spec["members"]):
+        own, own_held = (part_of(some, member, spec) for some in (windows, held))
+        found = _fit(member, own, own_held, seed + at)
+        state |= {f"m{at}_{name}": array for name, array in found.state.items()}
+    return state
+
+
+def _prepare(windows: Floats, spec: Params, method: Method) -> State:
+    """Learn what is done to windows before the method sees them."""
+    channels = tuple(spec["channels"])
+    state: State = {}
+    if spec["missing"] == "fill":
+        for channel, there in zip(channels, ~np.isnan(windows).all(axis=(0, 1)), strict=True):
+            if not there:
+                raise DetectorError(f"channel {channel} has no reading at all in training")
+        state["fill"] = np.nanmedian(windows, axis=(0, 1))
+        windows = filled(windows, state["fill"])
+    if not method.flat:
+        _refuse_constant(windows, channels)
+    if method.sees == "windows":
+        return state
+    state["centre"], state["spread"] = _centre(windows, spec["scale"], channels)
+    found = seen(windows, {**spec, "scale_features": False}, state)
+    deviation = found.std(axis=0)
+    state["feature_centre"] = found.mean(axis=0)
+    state["feature_spread"] = np.where(deviation > 1e-9, deviation, 1.0)
+    return state
+
+
+def _refuse_constant(windows: Floats, channels: tuple[str, ...]) -> None:
+    least, most = windows.min(axis=(0, 1)), windows.max(axis=(0, 1))
+    for channel, low, high in zip(channels, least, most, strict=True):
+        if high - low <= FLAT * max(abs(low), abs(high)):
+            raise DetectorError(
+                f"channel {channel} is constant in training, {low:g}",
+                hint="leave it out, or train on a longer span",
+            )
+
+
+def _centre(windows: Floats, scale: str, channels: tuple[str, ...]) -> tuple[Floats, Floats]:
+    c = windows.shape[2]
+    if scale == "none":
+        return np.zeros(c), np.ones(c)
+    values = windows.reshape(-1, c)
+    if scale == "robust":
+        return robust_centre(values, channels)
+    return values.mean(axis=0), values.std(axis=0)
+
+
+def _fit_method(windows: Floats, state: State, spec: Params, method: Method, seed: int) -> State:
+    """Fit the method, and again without its most anomalous training windows where asked."""
+    assert method.fit is not None  # noqa: S101 - method_of refused the others
+    inputs = seen(windows, spec, state)
+    training = Training(inputs, spec, tuple(spec["channels"]), seed)
+    learnt = method.fit(training)
+    if not spec.get("trim"):
+        return learnt
+    first = Fitted({**spec, "calibrate": "none"}, {**state, **learnt}, windows[:1])
+    kept = max(LEAST, round(len(inputs) * (1 - spec["trim"])))
+    keep = np.sort(np.argsort(first.score(windows), kind="stable")[:kept])
+    return method.fit(replace(training, inputs=inputs[keep]))

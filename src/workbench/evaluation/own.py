@@ -1,0 +1,167 @@
+"""Judge a specification on a person's own labelled series, as production would run it.
+
+The first part of each series is learnt from; on the last third of that part, which the trial
+detector was not fitted on, an alert budget buys the threshold; then nothing of the rest is known.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from workbench.detectors import EpisodeRule, episodes, epoch_ms, threshold_for_budget
+from workbench.errors import EvaluationError, did_you_mean
+from workbench.evaluation.causal import causal_scores
+from workbench.evaluation.events import EventReport, event_report
+from workbench.evaluation.ranking import floor_scores, judge
+
+Floats = NDArray[np.float64]
+
+TRIAL = 2 / 3  # of the readings learnt from: the rest buys the threshold
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A specification judged on one frame.
+
+    Attributes
+    ----------
+    scores
+        Shape (n,), NaN for the readings learnt from, and where there is none.
+    threshold
+        Fixed before the readings judged.
+    report
+        The alerts at that threshold, against the labels.
+    rows
+        For `leaderboard`: the detector and the floors, per sensor with a labelled reading.
+    """
+
+    scores: Floats
+    threshold: float
+    report: EventReport
+    rows: list[dict[str, object]]
+
+
+def evaluate(
+    spec: Mapping[str, Any],
+    frame: pd.DataFrame,
+    labels: pd.DataFrame,
+    *,
+    sensor: str,
+    time: str = "event_time",
+    learn: float = 0.5,
+    alerts_per_sensor_day: float = 1 / 7,
+    rule: EpisodeRule | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Return how a specification does on labelled readings.
+
+    Parameters
+    ----------
+    frame
+        Readings in arrival order.
+    labels
+        As from `read_labels`.
+    learn
+        Share of the readings, the first, to learn from.
+    alerts_per_sensor_day
+        The budget that buys the threshold.
+
+    Raises
+    ------
+    EvaluationError
+        If `learn` is not between 0 and 1, or no labelled reading is left to judge.
+    """
+    if not 0 < learn < 1:
+        raise EvaluationError(f"the share to learn from is {learn}, expected one between 0 and 1")
+    rule = rule or EpisodeRule()
+    cut = int(len(frame) * learn)
+    times, names = epoch_ms(frame[time]), frame[sensor].astype(str).to_numpy()
+    begin, end = pd.to_datetime([times[cut], times.max() + 1], unit="ms", utc=True)
+    judged = slice(cut, None)
+    rows = _floors(times[judged], names[judged], labels, seed)
+    if not rows:
+        raise EvaluationError(
+            f"none of the {len(frame) - cut} readings to judge is labelled",
+            hint=f"they begin at {begin:%Y-%m-%dT%H:%M:%SZ}; are the sensors' names the same?",
+        )
+    threshold = _bought(spec, frame[:cut], sensor, time, alerts_per_sensor_day, rule, seed)
+    scores = causal_scores(spec, frame, learn=cut, sensor=sensor, time=time, seed=seed)
+    alerts = episodes(times[judged], names[judged], scores[judged], threshold, rule)
+    report = event_report(alerts, labels, span=(begin, end), sensors=names)
+    rows += judge(str(spec["name"]), times[judged], names[judged], scores[judged], labels)
+    return Evaluation(scores, threshold, report, rows)
+
+
+def read_series(pattern: str, *, time: str, sensor: str = "") -> list[pd.DataFrame]:
+    """Return the CSV files that match a pattern, each as a frame with the column `sensor`.
+
+    Parameters
+    ----------
+    pattern
+        As a shell would expand it: `pumps/*.csv`.
+    time
+        Column of event times, ISO-8601; without a zone they are taken as UTC.
+    sensor
+        Column of sensors; empty: the file's name without `.csv` is the sensor.
+
+    Raises
+    ------
+    EvaluationError
+        If no file matches, a column is missing, or a time is not one; file and line are named.
+    """
+    files = [Path(one) for one in sorted(glob.glob(pattern))]  # noqa: PTH207 - may be absolute
+    if not files:
+        raise EvaluationError(f"no file matches {pattern}")
+    return [_read_one(file, time, sensor) for file in files]
+
+
+def _read_one(file: Path, time: str, sensor: str) -> pd.DataFrame:
+    frame = pd.read_csv(file)
+    for name in (time, sensor) if sensor else (time,):
+        if name not in frame:
+            hint = did_you_mean(name, map(str, frame))
+            raise EvaluationError(f"there is no column {name!r}", where=file, hint=hint)
+    times = pd.to_datetime(frame[time], utc=True, format="ISO8601", errors="coerce")
+    if times.isna().any():
+        row = int(times.isna().to_numpy().argmax())
+        raise EvaluationError(
+            f"{time} {frame[time].iloc[row]!r} is not a time", where=f"{file}, line {row + 2}"
+        )
+    return frame.assign(**{time: times, "sensor": frame[sensor] if sensor else file.stem})
+
+
+def _floors(
+    times_ms: NDArray[np.int64], names: NDArray[np.object_], labels: pd.DataFrame, seed: int
+) -> list[dict[str, object]]:
+    floors = floor_scores(len(times_ms), seed=seed)
+    judged = [judge(floor, times_ms, names, floors[floor], labels) for floor in floors]
+    return [row for rows in judged for row in rows]
+
+
+def _bought(
+    spec: Mapping[str, Any],
+    past: pd.DataFrame,
+    sensor: str,
+    time: str,
+    alerts_per_sensor_day: float,
+    rule: EpisodeRule,
+    seed: int,
+) -> float:
+    trial = int(len(past) * TRIAL)
+    once = {**spec, "refit": None}
+    scores = causal_scores(once, past, learn=trial, sensor=sensor, time=time, seed=seed)[trial:]
+    return threshold_for_budget(
+        epoch_ms(past[time])[trial:],
+        past[sensor].astype(str).to_numpy()[trial:],
+        scores,
+        alerts_per_sensor_day=alerts_per_sensor_day,
+        rule=rule,
+    )

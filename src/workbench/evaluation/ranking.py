@@ -1,0 +1,151 @@
+"""Put detectors in order: one row each, with floors, intervals and wins.
+
+Scores are judged series by series (a sensor is a series); a detector's figure is the mean over
+series, its interval a bootstrap over series: how far the mean would move with other sensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import EvaluationError
+from workbench.evaluation.curves import DEFAULT_PERIOD, auc_pr, vus_pr
+from workbench.evaluation.labels import labelled
+
+HEADLINE = "vus_pr"
+FLOORS = ("random", "constant")
+
+
+def judge(
+    detector: str,
+    times_ms: ArrayLike,
+    sensors: ArrayLike,
+    scores: ArrayLike,
+    labels: pd.DataFrame,
+    *,
+    buffer: int = DEFAULT_PERIOD,
+) -> list[dict[str, object]]:
+    """Return one row for each sensor: `detector`, `series`, `vus_pr`, `auc_pr`.
+
+    Parameters
+    ----------
+    detector
+        The name in the leaderboard.
+    times_ms, sensors, scores
+        Shape (n,): of every reading, in any order; NaN where it was not scored.
+    labels
+        As from `read_labels`. Sensors without a labelled reading are left out: precision and
+        recall do not exist there.
+    buffer
+        See `vus_pr`; the same for all detectors of a table.
+    """
+    times, names = np.asarray(times_ms, dtype=np.int64), np.asarray(sensors).astype(str)
+    values = np.asarray(scores, dtype=np.float64)
+    wrong = labelled(times, names, labels)
+    rows: list[dict[str, object]] = []
+    for sensor in np.unique(names[wrong]):
+        own = np.flatnonzero(names == sensor)
+        own = own[np.argsort(times[own], kind="stable")]
+        figures = {
+            "vus_pr": vus_pr(wrong[own], values[own], buffer=buffer),
+            "auc_pr": auc_pr(wrong[own], values[own]),
+        }
+        rows.append({"detector": detector, "series": str(sensor), **figures})
+    return rows
+
+
+def floor_scores(readings: int, *, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+    """Return the scores of the two floors, which know nothing: `random` and `constant`.
+
+    Examples
+    --------
+    >>> floors = floor_scores(3)
+    >>> sorted(floors), floors["constant"].tolist()
+    (['constant', 'random'], [0.0, 0.0, 0.0])
+    """
+    random = np.random.default_rng(seed).random(readings)
+    return dict(zip(FLOORS, (random, np.zeros(readings)), strict=True))
+
+
+def leaderboard(
+    rows: Iterable[Mapping[str, object]],
+    *,
+    headline: str = HEADLINE,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the detectors, best first.
+
+    Parameters
+    ----------
+    rows
+        One mapping per detector and series: `detector`, `series`, and figures by name, all with
+        the same names, where higher is better. The floors must be among the detectors, and every
+        detector must have been judged on the same series.
+    headline
+        The figure that orders the table, and that wins, median and interval are of.
+    resamples, seed
+        Of the bootstrap over series (percentile interval, 95 %).
+
+    Returns
+    -------
+    board
+        Columns `detector`, the mean of each figure, then `median`, `low`, `high` (of the
+        headline), `wins` (series where it is best; a tie counts for each) and `series`.
+
+    Raises
+    ------
+    EvaluationError
+        If there are no rows, a column or floor is missing, or a detector lacks a series.
+    """
+    table = pd.DataFrame([dict(row) for row in rows])
+    _check_rows(table, headline)
+    figures = [name for name in table.columns if name not in ("detector", "series")]
+    wide = table.pivot_table(index="series", columns="detector", values=headline)
+    _check_complete(wide)
+    board = table.groupby("detector")[figures].mean()
+    low, high = _interval(wide.to_numpy(), resamples, seed)
+    board["median"] = wide.median()
+    board["low"] = pd.Series(low, index=wide.columns)
+    board["high"] = pd.Series(high, index=wide.columns)
+    board["wins"] = wide.eq(wide.max(axis=1), axis=0).sum()
+    board["series"] = len(wide)
+    return board.sort_values(headline, ascending=False, kind="stable").reset_index()
+
+
+def _check_rows(table: pd.DataFrame, headline: str) -> None:
+    for name in ("detector", "series", headline):
+        if name not in table:
+            found = ", ".join(map(str, table)) or "none"
+            raise EvaluationError(f"the leaderboard's rows have no {name!r}, they have {found}")
+    missing = [floor for floor in FLOORS if floor not in set(table["detector"])]
+    if missing:
+        raise EvaluationError(
+            f"the leaderboard lacks the floor {' and '.join(missing)}",
+            hint="judge floor_scores() on the same series",
+        )
+
+
+def _check_complete(wide: pd.DataFrame) -> None:
+    for detector in wide.columns:
+        absent = wide.index[wide[detector].isna()]
+        if len(absent):
+            raise EvaluationError(
+                f"{detector} has no figure for {len(absent)} of {len(wide)} series,"
+                f" the first is {absent[0]}",
+                hint="a mean over other series cannot be compared",
+            )
+
+
+def _interval(
+    figures: NDArray[np.float64], resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the 2.5th and 97.5th percentile of the mean over resampled rows, per column."""
+    drawn = np.random.default_rng(seed).integers(len(figures), size=(resamples, len(figures)))
+    means = figures[drawn].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    return low, high

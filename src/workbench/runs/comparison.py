@@ -1,0 +1,74 @@
+"""In what two runs differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from workbench.runs.leaderboard import flat
+from workbench.runs.store import Run
+
+
+def differences(first: Run, second: Run) -> Iterator[dict[str, str]]:
+    """Yield one row for each parameter, input, piece of data and metric in which they differ.
+
+    `what` says of which kind it is; a value that a run has not is "-". Numbers are the same to a
+    relative 1e-9, as sums in another order may be.
+    """
+    for what, one, other in (
+        ("parameter", flat(first.params), flat(second.params)),
+        ("data", _data(first), _data(second)),
+        ("input", _inputs(first), _inputs(second)),
+        ("metric", flat(first.metrics), flat(second.metrics)),
+        ("package", _package(first), _package(second)),
+    ):
+        for name in dict.fromkeys([*one, *other]):
+            if not _same(one.get(name), other.get(name)):
+                yield {
+                    "what": what,
+                    "name": name,
+                    first.id: _text(one, name),
+                    second.id: _text(other, name),
+                }
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9)
+    return one == other
+
+
+def _package(run: Run) -> dict[str, str]:
+    """Return the hash of each file of the run's detector package, by name."""
+    if run.package is None:
+        return {}
+    files = sorted(path for path in run.package.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(run.path)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def _inputs(run: Run) -> dict[str, Any]:
+    skipped = ("data", "parameters", "notebook")
+    return flat({key: one for key, one in run.manifest.items() if key not in skipped})
+
+
+def _data(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for manifest in run.manifest["data"]:
+        topic = manifest.get("topic", "")
+        for key, value in manifest.items():
+            if key == "objects":
+                found.update({f"{topic} {one.get('key')}": one.get("etag") for one in value})
+            else:
+                found[f"{topic} {key}"] = value
+    return found
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name, "-")
+    return value if isinstance(value, str) else json.dumps(value)

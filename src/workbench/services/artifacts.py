@@ -1,0 +1,278 @@
+"""What the services are made of: pinned versions, downloaded once, checked by sha256.
+
+Everything is found by its Maven coordinates through `jgo`, in the user's Maven cache (`M2_REPO`,
+or `~/.m2/repository`); what must be unpacked is unpacked once, in `~/.cache/workbench`. Versions
+stand here and nowhere else. After a change of one, `python -m workbench.services.artifacts`
+resolves the dependencies anew and writes `artifacts.lock`, which pins every file with its size
+and sha256. Nothing that is not in that file is downloaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from jgo.maven import Artifact as MavenArtifact
+from jgo.maven import MavenContext, PythonResolver
+from tqdm import tqdm
+
+from workbench.errors import ServicesError
+
+PULSAR = "4.0.8"
+S3PROXY = "4.1.0"
+FLINK = "1.20.5"
+CONNECTOR = "4.1.0-1.18"  # the newest that Maven Central has; 4.2.0-1.20 is announced
+
+# group: (coordinates, whether their dependencies come along)
+GROUPS: dict[str, tuple[list[str], bool]] = {
+    "pulsar": ([f"org.apache.pulsar:pulsar-server-distribution:{PULSAR}:bin:tar.gz"], False),
+    "offloader": ([f"org.apache.pulsar:tiered-storage-jcloud:{PULSAR}"], False),
+    # Jackson 3 within s3proxy needs annotations that its own resolution does not bring
+    "s3proxy": (
+        ["com.fasterxml.jackson.core:jackson-annotations:2.21", f"org.gaul:s3proxy:{S3PROXY}"],
+        True,
+    ),
+    "connector": (
+        [
+            f"org.apache.flink:flink-connector-pulsar:{CONNECTOR}",
+            f"org.apache.flink:flink-connector-base:{FLINK}",
+        ],
+        True,
+    ),
+}
+_PROVIDED = {"org.slf4j:slf4j-api"}  # Flink has its own; s3proxy's stays
+_LOCK = Path(__file__).with_name("artifacts.lock")
+_DOWNLOADS = 8  # at a time
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One file: its Maven coordinates, size in bytes and sha256."""
+
+    coordinates: str  # group:artifact:version[:classifier[:packaging]]
+    size: int
+    sha256: str
+
+
+def cache() -> Path:
+    """Return the user's folder for what is unpacked: `XDG_CACHE_HOME`, or `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "workbench"
+
+
+def connector_jars() -> list[Path]:
+    """Return the jars that Flink needs to read and write Pulsar, for `pipeline.jars`.
+
+    Raises
+    ------
+    ServicesError
+        If they are not cached and cannot be downloaded, or are not what was pinned.
+    """
+    return fetch("connector")
+
+
+def pulsar_home() -> Path:
+    """Return the unpacked Pulsar distribution, shared by all projects of this user."""
+    target = cache() / f"pulsar-{PULSAR}"
+    if target.is_dir():
+        return target
+    archive, *_ = fetch("pulsar")
+    with _locked(), tempfile.TemporaryDirectory(dir=cache(), prefix="unpack-") as folder:
+        if not target.is_dir():
+            _unpack(archive, Path(folder))
+            (unpacked,) = Path(folder).iterdir()
+            unpacked.replace(target)
+    return target
+
+
+def function_packages() -> Path:
+    """Return the folder of what Python functions need, installed by pip, each file by its sha256.
+
+    Raises
+    ------
+    ServicesError
+        If pip cannot install them.
+    """
+    pins = Path(__file__).with_name("functions.txt")
+    target = cache() / f"functions-{_sha256(pins)[:16]}"
+    if target.is_dir():
+        return target
+    with _locked(), tempfile.TemporaryDirectory(dir=cache(), prefix="install-") as folder:
+        if not target.is_dir():
+            packages = Path(folder) / "packages"
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+            order = ["--require-hashes", "--requirement", str(pins), "--target", str(packages)]
+            done = subprocess.run([*pip, *order], capture_output=True, text=True)
+            if done.returncode:
+                last = done.stderr.strip().splitlines()[-1:]
+                raise ServicesError(f"pip fails: {' '.join(last)}", where=pins)
+            packages.replace(target)
+    return target
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    bar = tqdm(desc=f"unpacking {archive.name}", unit=" files", disable=None)
+    with bar, tarfile.open(archive) as tar:
+        for member in tar:
+            tar.extract(member, folder, filter="data")
+            bar.update()
+
+
+def fetch(group: str) -> list[Path]:
+    """Return the files of one of `GROUPS`, in class path order, downloaded if need be.
+
+    Raises
+    ------
+    ServicesError
+        If a file cannot be downloaded, or its sha256 is not the pinned one.
+    """
+    pins = pinned(group)
+    with _locked():
+        missing = [pin for pin in pins if not is_intact(pin)]
+        if missing:
+            _download(group, missing)
+    return [_path(pin) for pin in pins]
+
+
+def pinned(group: str) -> list[Pin]:
+    """Return what `artifacts.lock` pins for one of `GROUPS`, in class path order.
+
+    Raises
+    ------
+    ServicesError
+        If the versions in this module are not those that the file was made for.
+    """
+    sections = _LOCK.read_text(encoding="utf-8").split("\n\n")
+    roots = " ".join(GROUPS[group][0])
+    for section in sections:
+        head, *lines = section.strip().splitlines()
+        if head == f"[{group}] {roots}":
+            return [_pin(line) for line in lines]
+    raise ServicesError(
+        f"nothing is pinned for {roots}",
+        where=_LOCK,
+        hint="after a change of version: python -m workbench.services.artifacts",
+    )
+
+
+def _pin(line: str) -> Pin:
+    sha256, size, coordinates = line.split()
+    return Pin(coordinates, int(size), sha256)
+
+
+def _path(pin: Pin, context: MavenContext | None = None) -> Path:
+    path: Path = _artifact(pin.coordinates, context or MavenContext()).cached_path
+    return path
+
+
+def _artifact(coordinates: str, context: MavenContext) -> MavenArtifact:
+    group, name, version, *rest = coordinates.split(":")
+    classifier, packaging = rest or ("", "jar")
+    return context.project(group, name).at_version(version).artifact(classifier, packaging)
+
+
+def is_intact(pin: Pin) -> bool:
+    """Tell whether a file is cached, and is what was pinned."""
+    path = _path(pin)
+    return path.is_file() and path.stat().st_size == pin.size and _sha256(path) == pin.sha256
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(group: str, missing: list[Pin]) -> None:
+    total = sum(pin.size for pin in missing)
+    with (
+        tqdm(
+            total=total, desc=f"downloading {group}", unit="B", unit_scale=True, disable=None
+        ) as bar,
+        ThreadPoolExecutor(_DOWNLOADS) as pool,
+    ):
+        for _ in pool.map(lambda pin: _download_one(pin, bar.update), missing):
+            pass
+
+
+def _download_one(pin: Pin, update: Callable[[int], object]) -> None:
+    @contextlib.contextmanager
+    def progress(_name: str, _size: int) -> Iterator[Callable[[int], object]]:
+        yield update
+
+    context = MavenContext(resolver=PythonResolver(progress_callback=progress), timeout=30)
+    path = _path(pin, context)
+    path.unlink(missing_ok=True)  # cut short by a crash, or damaged
+    try:
+        _artifact(pin.coordinates, context).resolve()
+    except (requests.RequestException, RuntimeError, OSError) as err:
+        path.unlink(missing_ok=True)
+        raise ServicesError(
+            f"cannot download {pin.coordinates}: {_short(err)}",
+            where=", ".join(context.remote_repos.values()),
+            hint="is there a network, and does it need a proxy (HTTPS_PROXY)?",
+        ) from err
+    found = _sha256(path)
+    if found != pin.sha256:
+        path.unlink()
+        raise ServicesError(
+            f"{pin.coordinates} has sha256 {found}, pinned is {pin.sha256}",
+            where=path,
+            hint="it was damaged or replaced on the way, and is removed: try again",
+        )
+
+
+def _short(err: Exception) -> str:
+    return type(err).__name__ if isinstance(err, requests.RequestException) else str(err)
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """Let one process at a time download or unpack; a crash releases it."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def lock() -> str:
+    """Return the text of `artifacts.lock` for the versions above: needs the network."""
+    return "\n\n".join(_lock_group(group) for group in GROUPS) + "\n"
+
+
+def _lock_group(group: str) -> str:
+    roots, with_dependencies = GROUPS[group]
+    context = MavenContext(timeout=30)
+    artifacts = {root: _artifact(root, context) for root in roots}
+    taken = {root.rsplit(":", 1)[0] for root in roots}
+    if with_dependencies:
+        for root in roots:
+            dependency = context.create_dependency(root)
+            _, found = context.resolver.resolve([dependency])
+            for one in found:
+                name = f"{one.groupId}:{one.artifactId}"
+                if name not in taken and not (group == "connector" and name in _PROVIDED):
+                    taken.add(name)
+                    artifacts[f"{name}:{one.version}"] = one.artifact
+    with ThreadPoolExecutor(_DOWNLOADS) as pool:
+        paths = list(pool.map(lambda artifact: artifact.resolve(), artifacts.values()))
+    lines = [
+        f"{_sha256(path)} {path.stat().st_size} {coordinates}"
+        for coordinates, path in zip(artifacts, paths, strict=True)
+    ]
+    return "\n".join([f"[{group}] {' '.join(roots)}", *lines])
+
+
+if __name__ == "__main__":
+    text = lock()
+    _LOCK.write_text(text, encoding="utf-8")
+    sys.stderr.write(f"{_LOCK}: {text.count(chr(10)) - 2 * len(GROUPS)} files\n")

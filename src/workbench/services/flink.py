@@ -1,0 +1,129 @@
+"""A standalone Flink session cluster: one JobManager and one TaskManager of PyFlink's own bin/.
+
+For `workbench stream run --target session`. It takes jobs on loopback only; what a job needs
+beyond Flink (the connector's jars, its settings) comes with the job.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import requests
+
+from workbench.endpoints import home
+from workbench.services.jdk import java
+from workbench.services.processes import start
+from workbench.services.state import State
+
+PORTS = ("jobmanager", "flink_web")  # the TaskManager's are its own affair
+_JVM_OPTIONS = "env.java.opts.all"
+
+
+def _distribution() -> Path:
+    """Return PyFlink's folder, without the cost of importing it."""
+    return Path(str(importlib.metadata.distribution("apache-flink").locate_file("pyflink")))
+
+
+def _settings(state: State, folder: Path) -> dict[str, object]:
+    ports = state["ports"]
+    return {
+        "jobmanager.bind-host": "127.0.0.1",
+        "jobmanager.rpc.address": "127.0.0.1",
+        "jobmanager.rpc.port": ports["jobmanager"],
+        "jobmanager.memory.process.size": "1024m",
+        "rest.address": "127.0.0.1",
+        "rest.bind-address": "127.0.0.1",
+        "rest.port": ports["flink_web"],
+        "rest.bind-port": ports["flink_web"],
+        "web.submit.enable": "false",  # jobs come from our client, not from uploads
+        "taskmanager.bind-host": "127.0.0.1",
+        "taskmanager.host": "127.0.0.1",
+        "taskmanager.numberOfTaskSlots": 4,
+        "taskmanager.memory.process.size": "1600m",
+        "io.tmp.dirs": folder / "tmp",
+        "python.executable": sys.executable,
+        "python.client.executable": sys.executable,
+        "execution.checkpointing.dir": (folder / "checkpoints").as_uri(),
+        "execution.checkpointing.savepoint-dir": (folder / "savepoints").as_uri(),
+    }
+
+
+def _configure(state: State) -> dict[str, str]:
+    """Write the configuration; return the environment that points Flink's scripts to it."""
+    distribution, folder = _distribution(), home() / "flink"
+    conf = folder / "conf"
+    shutil.copytree(distribution / "conf", conf, dirs_exist_ok=True)
+    (folder / "tmp").mkdir(exist_ok=True)
+    settings = {_JVM_OPTIONS: _shipped_jvm_options(distribution)} | _settings(state, folder)
+    lines = [f"{key}: {json.dumps(str(value))}" for key, value in settings.items()]
+    (conf / "config.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return {
+        "JAVA_HOME": str(java().parent.parent),
+        "FLINK_HOME": str(distribution),
+        "FLINK_CONF_DIR": str(conf),
+        "FLINK_LIB_DIR": str(_link_jars(distribution, folder / "lib")),
+        "FLINK_LOG_DIR": str(home() / "logs"),
+        "FLINK_PID_DIR": str(folder / "tmp"),
+    }
+
+
+def _link_jars(distribution: Path, lib: Path) -> Path:
+    """Put flink-python beside Flink's own jars: a submitted job does not bring it along."""
+    shutil.rmtree(lib, ignore_errors=True)
+    lib.mkdir()
+    for jar in [*distribution.glob("lib/*.jar"), *distribution.glob("opt/flink-python-*.jar")]:
+        (lib / jar.name).symlink_to(jar)
+    return lib
+
+
+def _shipped_jvm_options(distribution: Path) -> str:
+    import yaml
+
+    shipped = yaml.safe_load((distribution / "conf" / "config.yaml").read_text(encoding="utf-8"))
+    options: str = shipped["env"]["java"]["opts"]["all"]
+    return options
+
+
+def launch_jobmanager(state: State) -> None:
+    """Start the JobManager with its web UI."""
+    command = [_distribution() / "bin" / "jobmanager.sh", "start-foreground"]
+    start("jobmanager", command, _configure(state))
+
+
+def launch_taskmanager(state: State) -> None:
+    """Start the TaskManager, under a new name: the JobManager remembers dead ones for a while."""
+    command = [_distribution() / "bin" / "taskmanager.sh", "start-foreground"]
+    name = f"taskmanager.resource-id={_taskmanager_id(state)}"
+    start("taskmanager", [*command, "-D", name], _configure(state))
+
+
+def _taskmanager_id(state: State) -> str:
+    return f"taskmanager-{state['starts']['taskmanager']}"
+
+
+def jobmanager_missing(state: State) -> str:
+    """Return what is not ready yet: nothing once the REST API answers."""
+    try:
+        _taskmanagers(state)
+    except requests.RequestException as err:
+        return f"its web port does not answer ({type(err).__name__})"
+    return ""
+
+
+def taskmanager_missing(state: State) -> str:
+    """Return what is not ready yet: nothing once the JobManager knows this very one."""
+    try:
+        registered = _taskmanager_id(state) in _taskmanagers(state)
+    except requests.RequestException as err:
+        return f"the JobManager does not answer ({type(err).__name__})"
+    return "" if registered else "it is not registered with the JobManager"
+
+
+def _taskmanagers(state: State) -> set[str]:
+    answer = requests.get(f"{state['endpoints']['flink']}/taskmanagers", timeout=5)
+    answer.raise_for_status()
+    return {one["id"] for one in answer.json()["taskmanagers"]}

@@ -1,0 +1,133 @@
+"""A real Pulsar: its own standalone distribution with the jcloud offloader, on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import requests
+import yaml
+
+from workbench.endpoints import home
+from workbench.services.artifacts import PULSAR, fetch, function_packages, pulsar_home
+from workbench.services.jdk import java
+from workbench.services.processes import start
+from workbench.services.state import BUCKET, State
+
+PORTS = ("broker", "web", "bookie")
+_MEMORY = "-Xms256m -Xmx768m -XX:MaxDirectMemorySize=768m"
+_INTERCEPTORS = "org.apache.pulsar.common.intercept.Append{}MetadataInterceptor"
+
+
+def _settings(state: State, folder: Path) -> dict[str, object]:
+    """Return what differs from the distribution's `standalone.conf`, and why."""
+    ports = state["ports"]
+    return {
+        "brokerServicePort": ports["broker"],
+        "webServicePort": ports["web"],
+        "bindAddress": "127.0.0.1",
+        "advertisedAddress": "127.0.0.1",
+        "allowEphemeralPorts": "true",  # else --bookkeeper-port does not count
+        "narExtractionDirectory": folder / "tmp",
+        "STORAGE_PATH": folder / "packages",  # of functions; by default beside the distribution
+        # offload when told to, to our S3 endpoint; `S3` takes one, `aws-s3` does not
+        "managedLedgerOffloadDriver": "S3",
+        "offloadersDirectory": folder / "offloaders",
+        "managedLedgerOffloadBucket": BUCKET,
+        "managedLedgerOffloadRegion": "us-east-1",
+        "managedLedgerOffloadServiceEndpoint": state["endpoints"]["s3_endpoint"],
+        "managedLedgerOffloadMaxBlockSizeInBytes": 8 << 20,  # smaller ones may truncate
+        "managedLedgerOffloadDeletionLagMs": state["options"]["deletion_lag_ms"],
+        # history stays: a ledger that is trimmed takes its objects with it
+        "defaultRetentionTimeInMinutes": -1,
+        "defaultRetentionSizeInMB": -1,
+        "brokerDeleteInactiveTopicsEnabled": "false",
+        # a dense offset and the broker's clock on every entry
+        "brokerEntryMetadataInterceptors": ",".join(
+            _INTERCEPTORS.format(one) for one in ("BrokerTimestamp", "Index")
+        ),
+        "transactionCoordinatorEnabled": "true",
+    }
+
+
+def launch(state: State) -> None:
+    """Start the broker with its bookie."""
+    distribution, folder = pulsar_home(), home() / "pulsar"
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
+    _install_offloader(folder / "offloaders")
+    conf = folder / "standalone.conf"
+    conf.write_text(_configure(distribution, _settings(state, folder)), encoding="utf-8")
+    command = [distribution / "bin" / "pulsar", "standalone", "-nss"]
+    functions = state["options"]["functions"]
+    command += ["-fwc", _worker_conf(distribution, folder)] if functions else ["-nfw"]
+    places = ["--metadata-dir", folder / "metadata", "--bookkeeper-dir", folder / "bookkeeper"]
+    start(
+        "pulsar",
+        [*command, *places, "--bookkeeper-port", str(state["ports"]["bookie"])],
+        {
+            "JAVA_HOME": str(java().parent.parent),
+            "PULSAR_MEM": _MEMORY,
+            "PULSAR_GC": "-XX:+UseG1GC",
+            "PULSAR_EXTRA_OPTS": f"-Djava.io.tmpdir={folder / 'tmp'}",
+            "PULSAR_STANDALONE_CONF": str(conf),
+            "PULSAR_LOG_DIR": str(home() / "logs"),
+            "ACCESS_KEY_ID": state["endpoints"]["s3_key"],
+            "ACCESS_KEY_SECRET": state["endpoints"]["s3_secret"],
+            # functions run on `python3`: let that be this one
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        },
+    )
+
+
+def _worker_conf(distribution: Path, folder: Path) -> Path:
+    """Write the functions worker's settings; addresses come from the broker's."""
+    shipped = (distribution / "conf" / "functions_worker.yml").read_text(encoding="utf-8")
+    settings = yaml.safe_load(shipped)
+    settings["downloadDirectory"] = str(folder / "functions")
+    settings["functionRuntimeFactoryConfigs"] |= {
+        "logDirectory": str(home() / "logs"),
+        "extraFunctionDependenciesDir": str(function_packages()),  # on PYTHONPATH, in front
+    }
+    path = folder / "functions_worker.yml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
+def _install_offloader(folder: Path) -> None:
+    (jar,) = fetch("offloader")
+    nar = folder / f"tiered-storage-jcloud-{PULSAR}.nar"  # the jar is the nar
+    if not nar.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(jar, nar.with_suffix(".new"))
+        nar.with_suffix(".new").replace(nar)
+
+
+def _configure(distribution: Path, settings: dict[str, object]) -> str:
+    shipped = (distribution / "conf" / "standalone.conf").read_text(encoding="utf-8")
+    kept = [line for line in shipped.splitlines() if line.split("=")[0] not in settings]
+    return "\n".join([*kept, *(f"{key}={value}" for key, value in settings.items()), ""])
+
+
+def missing(state: State) -> str:
+    """Return what is not ready yet: nothing once it is healthy and has its default namespace.
+
+    With functions, once their worker answers too, which takes it a while longer.
+    """
+    admin = state["endpoints"]["admin"] + "/admin/v2"
+    try:
+        health = requests.get(f"{admin}/brokers/health", timeout=5)
+        if health.status_code != requests.codes.ok:
+            return f"its health check answers {health.status_code}"
+        namespaces = requests.get(f"{admin}/namespaces/public", timeout=5)
+        # health alone is a race: the default namespace is made a little later
+        if namespaces.status_code != requests.codes.ok or "public/default" not in namespaces.text:
+            return "there is no namespace public/default"
+        if state["options"]["functions"]:
+            worker = requests.get(f"{admin}/worker/cluster/leader/ready", timeout=5)
+            if worker.status_code != requests.codes.ok or worker.text != "true":
+                return f"its functions worker answers {worker.status_code}"
+    except requests.RequestException as err:
+        return f"its admin port does not answer ({type(err).__name__})"
+    return ""

@@ -1,0 +1,107 @@
+"""What is remembered about the local services: ports, credentials, processes.
+
+One JSON file, `$WORKBENCH_HOME/services.json`, readable by its owner only and replaced as a
+whole. `workbench.endpoints` reads its `endpoints`; everything else in it is for this room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import random
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from workbench.endpoints import home
+from workbench.errors import ServicesError
+
+BUCKET = "offload"
+_OPTIONS = {"deletion_lag_ms": 4 * 3600 * 1000, "functions": False}  # of Pulsar, at first
+_PORTS = range(20_000, 30_000)  # below those that outgoing connections take, so none slips in
+_NAMES = ("broker", "web", "bookie", "s3", "jobmanager", "flink_web")
+
+State = dict[str, Any]
+
+
+def path() -> Path:
+    """Return where the state is kept."""
+    return home() / "services.json"
+
+
+def load() -> State:
+    """Return the state; at first, one with free ports and new credentials, not yet saved.
+
+    Raises
+    ------
+    ServicesError
+        If the file is not one that `save` wrote.
+    """
+    if not path().is_file():
+        return _complete({"ports": {}, "processes": {}, "endpoints": {}})
+    try:
+        state: State = json.loads(path().read_text(encoding="utf-8"))
+        return _complete(state)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise ServicesError(
+            f"the record of the local services is damaged: {err!r}",
+            where=path(),
+            hint="remove it after `workbench services down`; the data beside it stays",
+        ) from err
+
+
+def _complete(state: State) -> State:
+    ports = state["ports"]
+    state.setdefault("starts", {})
+    state["options"] = _OPTIONS | state.get("options", {})
+    for name in _NAMES:
+        if name not in ports:
+            ports[name] = _free_port(ports.values())
+    known = state["endpoints"]
+    known.setdefault("s3_key", "workbench-" + secrets.token_hex(4))
+    known.setdefault("s3_secret", secrets.token_hex(20))
+    known["broker"] = f"pulsar://127.0.0.1:{ports['broker']}"
+    known["admin"] = f"http://127.0.0.1:{ports['web']}"
+    known["s3_endpoint"] = f"http://127.0.0.1:{ports['s3']}"
+    known["flink"] = f"http://127.0.0.1:{ports['flink_web']}"
+    known["archive"] = f"s3://{BUCKET}"
+    return state
+
+
+def save(state: State) -> None:
+    """Replace the file as a whole; only its owner may read it."""
+    new = path().with_suffix(".new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+    new.replace(path())
+
+
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    """Let one process at a time start or stop services of this home; a crash releases it."""
+    home().mkdir(parents=True, exist_ok=True)
+    with (home() / "services.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _free_port(taken: Any) -> int:
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        if port not in taken and is_free(port):
+            return port
+    raise ServicesError(f"no free port between {_PORTS[0]} and {_PORTS[-1]}")
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on `port` of the loopback address."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

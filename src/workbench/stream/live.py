@@ -1,0 +1,236 @@
+"""Run a stream on live readings: Pulsar topics in, Pulsar topics out.
+
+What can be known before Flink starts is checked before: the broker, the topics, the package.
+Delivery is at least once; an alert that comes again has the same id, which is its message key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep as pause
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from workbench import services
+from workbench.endpoints import Endpoints, endpoints, home
+from workbench.errors import StreamError
+from workbench.services import broker
+from workbench.stream import ends
+from workbench.stream.definition import Stream, load_stream
+from workbench.stream.job import chosen, define, environment, execute, failure, inserts
+from workbench.stream.views import columns as alert_columns
+
+if TYPE_CHECKING:
+    from pyflink.common import JobClient
+
+_POLL_S = 0.2
+_KEYS = {"alerts": "id", "scores": "sensor"}
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A running job.
+
+    Attributes
+    ----------
+    stream
+        Name of the stream.
+    package
+        Id of the package that it started with.
+    """
+
+    stream: str
+    package: str
+    _client: JobClient
+
+    def state(self) -> str:
+        """Return what Flink says of the job: `RUNNING`, `FAILED`, ..."""
+        return str(self._client.get_job_status().result().name)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until the job ends, or so long.
+
+        Raises
+        ------
+        StreamError
+            If the job fails.
+        """
+        finished = self._client.get_job_execution_result()
+        waited = 0.0
+        with failure():
+            while not finished.done() and (timeout_s is None or waited < timeout_s):
+                pause(_POLL_S)
+                waited += _POLL_S
+            if finished.done():
+                finished.result()
+
+    def stop(self) -> None:
+        """End the job; what it has not yet acknowledged comes again at the next start."""
+        with failure():
+            self._client.cancel().result()
+
+
+def start(
+    stream: str | Path | Stream,
+    *,
+    position: str = "latest",
+    package: str | None = None,
+    restarts: int = 10,
+) -> Job:
+    """Start the job on a mini cluster within this process, and return while it runs.
+
+    Parameters
+    ----------
+    position
+        Where it begins to read: `latest`, `earliest`, or a message id `ledger:entry:partition`.
+    package
+        Id of a package in place of the stream's detector.
+    restarts
+        How often Flink may restart it from its last checkpoint.
+
+    Raises
+    ------
+    StreamError
+        If the stream file, its package or its SQL is wrong.
+    ServicesError
+        If the broker or a topic is not there.
+    """
+    found, known = load_stream(stream), endpoints()
+    first = chosen(found, package)
+    check_topics(found)
+    env = environment(
+        pipeline__jars=";".join(jar.as_uri() for jar in services.connector_jars()),
+        execution__checkpointing__interval="5 s",
+        execution__checkpointing__dir=(home() / "flink" / "checkpoints").as_uri(),
+        restart_strategy__type="fixed-delay" if restarts else "none",
+        restart_strategy__fixed_delay__attempts=str(max(restarts, 1)),
+        restart_strategy__fixed_delay__delay="2 s",
+    )
+    subscription = f"workbench-{found.name}"
+    source = ends.pulsar_source(found, known, start=position, subscription=subscription)
+    execute(env, source, found)
+    _define_message_ids(env)
+    define(env, found, first, package or found.detector, message_id=ends.MESSAGE_ID["pulsar"])
+    sinks = _sinks(found, known)
+    for statement in sinks.values():
+        execute(env, statement, found)
+    with failure():
+        client = inserts(env, found, tuple(sinks), keys=_KEYS).execute().get_job_client()
+    return Job(found.name, first.id, client)
+
+
+def check_topics(stream: Stream) -> None:
+    """Refuse a stream whose readings have no topic; give its alerts' topic a schema.
+
+    Raises
+    ------
+    ServicesError
+        If the broker does not answer, or there is no such topic; then with the nearest names.
+    StreamError
+        If the topic's schema has no such fields.
+    """
+    broker.partitions(stream.topic)
+    _check_fields(stream)
+    _register(stream.alerts, alert_schema(stream))
+
+
+def _check_fields(stream: Stream) -> None:
+    answer = broker.admin("GET", f"/schemas{broker.rest_path(stream.topic)[11:]}/schema")
+    if answer.status_code == 404:
+        return  # no schema: any field may come
+    broker.check(answer)
+    found = answer.json()
+    if found["type"] not in {"JSON", "STRING", "BYTES"}:
+        raise StreamError(f"the readings are {found['type']}, expected JSON", where=stream.topic)
+    if found["type"] != "JSON":
+        return
+    known = [one["name"] for one in json.loads(found["data"]).get("fields", [])]
+    for name in (stream.sensor, *stream.channels, *filter(None, [stream.event_time])):
+        if name not in known:
+            raise StreamError(
+                f"the readings have no field {name!r}, they have {', '.join(known)}",
+                where=stream.topic,
+            )
+
+
+def alert_schema(stream: Stream) -> dict[str, Any]:
+    """Return the Avro definition by which Pulsar describes the JSON of an alert."""
+    kinds = {"STRING": "string", "DOUBLE": "double", "BIGINT": "long"}
+    values = {
+        "type": "record",
+        "name": "Channels",
+        "fields": [_nullable(name, "double") for name in stream.measured],
+    }
+    fields = [
+        _nullable(name, kinds.get(kind, values)) for name, kind in alert_columns(stream).items()
+    ]
+    return {"type": "record", "name": "Alert", "fields": fields}
+
+
+def _nullable(name: str, kind: object) -> Mapping[str, Any]:
+    return {"name": name, "type": ["null", kind], "default": None}
+
+
+def _register(topic: str, schema: Mapping[str, Any]) -> None:
+    body = {"type": "JSON", "schema": json.dumps(schema), "properties": {}}
+    path = f"/schemas{broker.rest_path(topic)[11:]}/schema"
+    broker.check(broker.admin("POST", path, json=body))
+
+
+def _sinks(stream: Stream, known: Endpoints) -> dict[str, str]:
+    alerts = ends.pulsar_sink("alerts_sink", alert_columns(stream), stream.alerts, known)
+    if not stream.scores:
+        return {"alerts": alerts}
+    scores = ends.pulsar_sink("scores_sink", ends.SCORES, stream.scores, known)
+    return {"alerts": alerts, "scores": scores}
+
+
+def _define_message_ids(env: Any) -> None:
+    from pyflink.table import DataTypes
+    from pyflink.table.udf import udf
+
+    function = udf(message_id_texts, result_type=DataTypes.STRING(), func_type="pandas")
+    env.create_temporary_function("message_id_text", function)
+
+
+def message_id_texts(ids: pd.Series[Any]) -> pd.Series[Any]:
+    """Return "ledger:entry:partition:batch" of the connector's message ids."""
+    return pd.Series([message_id_text(bytes(one)) for one in ids], dtype=object)
+
+
+def message_id_text(encoded: bytes) -> str:
+    """Return "ledger:entry:partition:batch" of one serialised message id.
+
+    Examples
+    --------
+    >>> message_id_text(bytes([8, 0x96, 1, 16, 3, 32, 2]))
+    '150:3:-1:2'
+
+    Notes
+    -----
+    Source: apache/pulsar, PulsarApi.proto, MessageIdData: varints 1 ledgerId, 2 entryId,
+    3 partition (-1 if unset), 4 batch_index (-1 if unset).
+    """
+    values = {3: -1, 4: -1}
+    position = 0
+    while position < len(encoded):
+        tag, position = _varint(encoded, position)
+        if tag & 7 != 0:  # ack_set and what may follow it: not part of an id
+            break
+        value, position = _varint(encoded, position)
+        values[tag >> 3] = value - (1 << 64) if value >> 63 else value
+    return f"{values[1]}:{values[2]}:{values[3]}:{values[4]}"
+
+
+def _varint(encoded: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = encoded[position]
+        value |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            return value, position

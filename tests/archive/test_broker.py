@@ -1,0 +1,176 @@
+"""What the archive reads is what the live broker's client reads."""
+
+import json
+
+import numpy as np
+import pulsar
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from workbench import replay
+from workbench.errors import ReplayError
+from workbench.history import open_archive
+
+COMPRESSIONS = [
+    pulsar.CompressionType.NONE,
+    pulsar.CompressionType.LZ4,
+    pulsar.CompressionType.ZLib,
+    pulsar.CompressionType.ZSTD,
+    pulsar.CompressionType.SNAPPY,
+]
+
+
+def read_all(client, topic):
+    reader = client.create_reader(topic, pulsar.MessageId.earliest)
+    rows = []
+    while reader.has_message_available():
+        message = reader.read_next(timeout_millis=30_000)
+        place = message.message_id()
+        rows.append(
+            {
+                "ledger_id": place.ledger_id(),
+                "entry_id": place.entry_id(),
+                "batch_index": place.batch_index(),
+                "publish": message.publish_timestamp(),
+                "event": message.event_timestamp(),
+                "key": message.partition_key(),
+                "ordering_key": message.ordering_key(),
+                "properties": message.properties(),
+                "producer": message.producer_name(),
+                "value": None if message.has_null_value() else message.data(),
+            }
+        )
+    reader.close()
+    return rows
+
+
+def archived(topic):
+    table = open_archive(None).topic(topic).messages()
+    rows = []
+    for one in table.to_pylist():
+        ms = {
+            name: int(one[f"{name}_time"].timestamp() * 1000 + 0.5) if one[f"{name}_time"] else 0
+            for name in ("publish", "event")
+        }
+        same = ("ledger_id", "entry_id", "batch_index", "producer", "value")
+        rows.append(
+            {name: one[name] for name in same}
+            | ms
+            | {
+                "key": one["key"] or "",
+                "ordering_key": (one["ordering_key"] or b"").decode(),
+                "properties": dict(one["properties"]),
+            }
+        )
+    return rows
+
+
+MESSAGE = st.fixed_dictionaries(
+    {"content": st.binary(max_size=300)},
+    optional={
+        "partition_key": st.text(max_size=9).filter(lambda one: "\0" not in one),
+        "ordering_key": st.text("abé", min_size=1, max_size=5),
+        "event_timestamp": st.integers(1, 2_000_000_000_000),
+        "properties": st.dictionaries(st.text("kxé", min_size=1), st.text(max_size=9), max_size=2),
+    },
+)
+ROUND = st.tuples(
+    st.sampled_from(COMPRESSIONS), st.booleans(), st.lists(MESSAGE, min_size=1, max_size=30)
+)
+
+
+@pytest.mark.pulsar
+@settings(
+    max_examples=4,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(rounds=st.lists(ROUND, min_size=1, max_size=4), large=st.booleans())
+def test_rows_are_those_of_the_client(services, rounds, large):
+    from workbench.services import connect, offload
+
+    topic = f"persistent://public/default/rows-{np.random.default_rng().integers(1 << 40)}"
+    with connect() as client:
+        for compression, batching, messages in rounds:
+            producer = client.create_producer(
+                topic,
+                compression_type=compression,
+                batching_enabled=batching,
+                batching_max_messages=7,
+                block_if_queue_full=True,
+                chunking_enabled=large and not batching,
+            )
+            for message in messages:
+                producer.send_async(**message, callback=None)
+            if large and not batching:
+                producer.send(bytes(np.random.default_rng(1).integers(0, 256, 6_000_000, np.uint8)))
+            producer.flush()
+            producer.close()
+        offload(topic)
+        expected = read_all(client, topic)
+
+    assert archived(topic) == expected
+
+
+@pytest.mark.pulsar
+def test_both_is_the_archive_and_what_is_not_offloaded_yet(services):
+    from workbench.services import connect, offload
+
+    topic = "persistent://public/default/seam"
+    with connect() as client:
+        client_topic = client.create_producer(topic, schema=pulsar.schema.BytesSchema())
+        for i in range(50):
+            client_topic.send_async(json.dumps({"i": i, "v": i / 2}).encode(), None)
+        client_topic.flush()
+        offload(topic)
+        for i in range(50, 90):
+            client_topic.send_async(json.dumps({"i": i, "v": None}).encode(), None)
+        client_topic.flush()
+        client_topic.close()
+
+    both = replay(topic, source="both")
+    live = replay(topic, source="broker")
+
+    assert both["i"].tolist() == list(range(90))
+    assert replay(topic)["i"].tolist() == list(range(50))
+    assert both["message_id"].is_unique
+    assert live["message_id"].tolist() == both["message_id"].tolist()
+    assert live["v"].equals(both["v"])
+    assert both.attrs["manifest"]["not_offloaded"] == 40
+    published = both["publish_time"].iloc[60].isoformat()
+    late = replay(topic, published, source="both", by="publish_time", columns=["i"])
+    assert late["i"].tolist()[-1] == 89
+    assert late.columns.tolist()[0] == "i"
+
+
+def test_a_broker_that_is_not_there_is_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    monkeypatch.delenv("WORKBENCH_BROKER", raising=False)
+    with pytest.raises(ReplayError) as caught:
+        replay("pumps", source="broker")
+    assert str(caught.value) == (
+        "no broker is known\n  set WORKBENCH_BROKER, or workbench services up pulsar"
+    )
+    monkeypatch.setenv("WORKBENCH_BROKER", "pulsar://127.0.0.1:1")
+    with pytest.raises(ReplayError) as caught:
+        replay("pumps", source="broker")
+    assert str(caught.value) == "no broker answers at pulsar://127.0.0.1:1"
+
+
+def test_a_source_that_does_not_exist():
+    with pytest.raises(ReplayError) as caught:
+        replay("pumps", source="brokr")
+    assert str(caught.value) == "no source 'brokr'\n  did you mean 'broker'?"
+
+
+def test_no_archive_is_known(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    monkeypatch.delenv("WORKBENCH_ARCHIVE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ReplayError) as caught:
+        replay("pumps")
+    assert str(caught.value) == (
+        "no archive is known\n  pass archive=, or set WORKBENCH_ARCHIVE to its URL"
+    )

@@ -1,0 +1,152 @@
+"""A starter notebook and its params file, from a real archive."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from workbench import desk, runs
+from workbench.cli import cli
+from workbench.errors import DeskError
+
+SAMPLE = Path(__file__).parents[2] / "data" / "archive"
+GOLDEN = Path(__file__).parents[1] / "archive" / "golden"
+PUMPS = "persistent://public/default/pumps"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    for name in ("notebooks", "params"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORKBENCH_ARCHIVE", str(SAMPLE))
+    return tmp_path
+
+
+@pytest.fixture
+def small(project):
+    """An archive of the topic's first two days only, so that the notebook runs in seconds."""
+    (project / "small").mkdir()
+    for path in [*SAMPLE.glob("*-ledger-5*"), SAMPLE / "schemas.json"]:
+        shutil.copy(path, project / "small")
+    return project / "small"
+
+
+def parameters(notebook):
+    """Return what its parameters cell assigns, as Python reads it."""
+    cell = json.loads(notebook.read_text(encoding="utf-8"))["cells"][1]
+    known = {}
+    exec("".join(cell["source"]), known)  # noqa: S102 - the cell that was just made
+    return known
+
+
+def refusal(*args, **options):
+    with pytest.raises(DeskError) as refused:
+        desk.new(*args, **options)
+    return str(refused.value)
+
+
+def test_a_starter_reads_the_archives_only_topic_and_all_its_numbers(project):
+    notebook, params = desk.new("wear")
+
+    assert notebook == project / "notebooks" / "20_wear.ipynb"
+    assert params == project / "params" / "20_wear.yaml"
+    known = parameters(notebook)
+    assert known["topic"] == PUMPS
+    assert known["sensor"] == "key"
+    assert known["channels"] == [
+        "flow_l_min",
+        "discharge_pressure_bar",
+        "motor_current_a",
+        "vibration_mm_s",
+        "bearing_temperature_c",
+    ]
+
+
+def test_a_starter_has_no_blank_left_and_no_outputs(project):
+    notebook, _ = desk.new("35_pump_wear", topic="pumps", sensor="pump", archive=str(SAMPLE))
+
+    text = notebook.read_text(encoding="utf-8")
+    assert "__" not in text
+    assert "# 35 pump_wear: what is unusual in this topic?" in text
+    assert all(not cell.get("outputs") for cell in json.loads(text)["cells"])
+
+
+def test_a_path_with_quotes_in_it_stays_a_text(project, small):
+    odd = project / 'it\'s "odd"'
+    small.rename(odd)
+
+    notebook, _ = desk.new("wear", archive=str(odd))
+
+    assert parameters(notebook)["archive"] == str(odd)
+
+
+@pytest.mark.notebook
+def test_a_starter_runs_at_once_as_a_batch_job(project, small):
+    notebook, params = desk.new("wear", archive=str(small))
+
+    run = runs.train(notebook, params)
+
+    assert run.status == "complete"
+    assert run.metrics["sensors"] == 6
+    assert run.metrics["readings"] == pytest.approx(4330, abs=200)  # a quarter of two days
+    assert run.package is not None
+    report = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "what is unusual in this topic?" in report
+    assert report.count("data:image/png") >= 4  # the view to drag in, too, as a still picture
+
+
+def test_a_name_that_is_none_is_refused(project):
+    assert refusal("../wear") == (
+        "'../wear' is not a name for a notebook\n"
+        "  small letters, digits and _, a number in front if you like: 20_pump_wear"
+    )
+
+
+def test_a_file_that_is_there_is_not_overwritten(project):
+    (project / "params" / "20_wear.yaml").write_text("mine")
+
+    assert refusal("wear") == (
+        f"there is a file of that name\n  in {project}/params/20_wear.yaml\n  choose another name"
+    )
+    assert not (project / "notebooks" / "20_wear.ipynb").exists()
+
+
+def test_a_sensor_column_that_is_not_there_is_answered_with_the_nearest(project):
+    assert refusal("wear", sensor="pmp") == (
+        "the topic has no field 'pmp', it has pump, flow_l_min, discharge_pressure_bar,"
+        " motor_current_a, vibration_mm_s, bearing_temperature_c\n"
+        f"  in {PUMPS}\n  did you mean 'pump'?"
+    )
+
+
+def test_an_archive_of_several_topics_must_be_told_which(project):
+    both = project / "both"
+    for name in ("D3-plain", "D8-nulls"):
+        shutil.copytree(GOLDEN / name / "bucket", both, dirs_exist_ok=True)
+
+    assert refusal("wear", archive=str(both)) == (
+        "the archive holds 2 topics, which one is meant?\n"
+        f"  in {both}\n"
+        "  known: persistent://public/default/d3-plain, persistent://public/default/d8-nulls"
+    )
+
+
+def test_a_topic_without_numbers_is_refused(project):
+    plain = GOLDEN / "D3-plain" / "bucket"
+
+    assert refusal("wear", archive=str(plain)) == (
+        "the topic has no field with numbers\n  in persistent://public/default/d3-plain"
+    )
+
+
+def test_the_command_prints_both_paths(project):
+    result = CliRunner().invoke(cli, ["new", "wear", "--topic", "pumps"])
+
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == [
+        str(project / "notebooks" / "20_wear.ipynb"),
+        str(project / "params" / "20_wear.yaml"),
+    ]

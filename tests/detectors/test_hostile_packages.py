@@ -1,0 +1,483 @@
+"""Packages that somebody built to do harm: each is refused, quickly, and before anything runs."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import time
+import zipfile
+
+import numpy as np
+import pytest
+
+from workbench import detectors
+from workbench.detectors import EpisodeRule
+from workbench.errors import PackageError
+
+SPEC = {"name": "iforest", "window": 4, "channels": ["flow"], "n_estimators": 3, "max_samples": 16}
+
+
+class Bomb:
+    """Unpickled, it would leave a file behind."""
+
+    def __reduce__(self):
+        return os.mkdir, ("pickle-was-loaded",)
+
+
+@pytest.fixture(scope="module")
+def whole(readings, tmp_path_factory):
+    """Return the two files of a good package."""
+    folder = tmp_path_factory.mktemp("good") / "detector"
+    detector = detectors.fit(SPEC, readings, sensor="pump")
+    detectors.save(detector, folder, threshold=0.5, rule=EpisodeRule(), training={})
+    return {one.name: one.read_bytes() for one in folder.iterdir()}
+
+
+@pytest.fixture
+def folder(whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "detector").mkdir()
+    for name, content in whole.items():
+        (tmp_path / "detector" / name).write_bytes(content)
+    return tmp_path / "detector"
+
+
+def edit(folder, change=None, arrays=None):
+    """Rewrite a package with everything that is hashed made to fit."""
+    document = json.loads((folder / "detector.json").read_text())
+    if arrays is not None:
+        (folder / "arrays.npz").write_bytes(arrays)
+    content = (folder / "arrays.npz").read_bytes()
+    document["arrays_sha256"] = hashlib.sha256(content).hexdigest()
+    for key, value in (change or {}).items():
+        *path, last = key.split("/")
+        at = document
+        for name in path:
+            at = at[name]
+        at[last] = value
+    (folder / "detector.json").write_text(json.dumps(document))
+
+
+def stored(folder):
+    """Return the members of arrays.npz as they are."""
+    with zipfile.ZipFile(folder / "arrays.npz") as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def zipped(members, method=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as file:
+        for name, content in members.items():
+            file.writestr(zipfile.ZipInfo(name), content, method)
+    return buffer.getvalue()
+
+
+def with_array(folder, name, array):
+    """Put another array into a package, layout and hash included."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, version=(1, 0))
+    layout = {"dtype": array.dtype.str, "shape": list(array.shape)}
+    members = stored(folder) | {f"{name}.npy": buffer.getvalue()}
+    edit(folder, {f"arrays/{name}": layout}, zipped(dict(sorted(members.items()))))
+
+
+def pickle_beside(folder):
+    (folder / "model.pkl").write_bytes(pickle.dumps(Bomb()))
+
+
+def pickle_as_arrays(folder):
+    edit(folder, arrays=pickle.dumps(Bomb()))
+
+
+def gzipped_pickle_as_arrays(folder):
+    edit(folder, arrays=gzip.compress(pickle.dumps(Bomb())))
+
+
+def pickle_as_json(folder):
+    (folder / "detector.json").write_bytes(pickle.dumps(Bomb()))
+
+
+def pickle_as_member(folder):
+    members = stored(folder) | {"state.depth.npy": pickle.dumps(Bomb())}
+    edit(folder, arrays=zipped(members))
+
+
+def object_array(folder):
+    with_array(folder, "state.depth", np.array([Bomb()], dtype=object))
+
+
+def object_array_called_numbers(folder):
+    with_array(folder, "state.depth", np.array([Bomb()], dtype=object))
+    edit(folder, {"arrays/state.depth": {"dtype": "<f8", "shape": [1]}})
+
+
+def path_that_leads_out(folder):
+    edit(folder, arrays=zipped(stored(folder) | {"../../evil.npy": b""}))
+
+
+def absolute_path(folder):
+    edit(folder, arrays=zipped(stored(folder) | {"/tmp/evil.npy": b""}))  # noqa: S108
+
+
+def name_that_leads_out(folder):
+    layout = {"dtype": "<f8", "shape": [1]}
+    document = json.loads((folder / "detector.json").read_text())
+    edit(folder, {"arrays": document["arrays"] | {"../state.depth": layout}})
+
+
+def link_to_arrays(folder):
+    (folder / "arrays.npz").rename(folder.parent / "elsewhere")
+    (folder / "arrays.npz").symlink_to(folder.parent / "elsewhere")
+
+
+def link_to_json(folder):
+    (folder / "detector.json").unlink()
+    (folder / "detector.json").symlink_to("/etc/passwd")
+
+
+def link_to_folder(folder):
+    folder.rename(folder.parent / "elsewhere")
+    folder.symlink_to(folder.parent / "elsewhere")
+
+
+def pipe_as_arrays(folder):
+    (folder / "arrays.npz").unlink()
+    os.mkfifo(folder / "arrays.npz")
+
+
+def folder_as_arrays(folder):
+    (folder / "arrays.npz").unlink()
+    (folder / "arrays.npz").mkdir()
+
+
+def file_swapped_after_hashing(folder):
+    content = bytearray((folder / "arrays.npz").read_bytes())
+    content[200] ^= 1
+    (folder / "arrays.npz").write_bytes(content)
+
+
+def array_larger_than_the_file(folder):
+    edit(folder, {"arrays/state.depth/shape": [2**39]})
+
+
+def array_larger_than_any_memory(folder):
+    edit(folder, {"arrays/state.depth/shape": [2**39, 2**39, 2**39]})
+
+
+def shape_that_is_no_shape(folder):
+    edit(folder, {"arrays/state.depth/shape": [-1]})
+
+
+def zip_bomb(folder):
+    members = stored(folder) | {"state.depth.npy": bytes(50_000_000)}
+    edit(folder, arrays=zipped(members, zipfile.ZIP_DEFLATED))
+
+
+def header_of_another_type(folder):
+    members = stored(folder)
+    members["state.depth.npy"] = members["state.depth.npy"].replace(b"<f8", b">f8", 1)
+    edit(folder, arrays=zipped(members))
+
+
+def zip_cut_short(folder):
+    edit(folder, arrays=(folder / "arrays.npz").read_bytes()[:-30])
+
+
+def member_damaged(folder):
+    content = bytearray((folder / "arrays.npz").read_bytes())
+    at = content.index(b"state.depth.npy") + 400
+    content[at] ^= 255
+    edit(folder, arrays=bytes(content))
+
+
+def sparse_file_of_a_gigabyte(folder):
+    with (folder / "arrays.npz").open("r+b") as file:
+        file.truncate(1 << 30)
+
+
+def single_precision(folder):
+    with_array(folder, "state.usual", np.ones(1, dtype=np.float32))
+
+
+def integers_for_numbers(folder):
+    with_array(folder, "state.usual", np.ones(1, dtype=np.int64))
+
+
+def other_shape(folder):
+    with_array(folder, "state.usual", np.ones(2))
+
+
+def nan_in_an_array(folder):
+    with_array(folder, "state.usual", np.array([np.nan]))
+
+
+def nan_in_golden_windows(folder):
+    with_array(folder, "golden.windows", np.full((1, 4, 1), np.nan))
+
+
+def array_too_many(folder):
+    with_array(folder, "state.zzz", np.zeros(1))
+
+
+def array_of_neither_kind(folder):
+    with_array(folder, "other.zzz", np.zeros(1))
+
+
+def no_golden_windows(folder):
+    with_array(folder, "golden.windows", np.empty((0, 4, 1)))
+
+
+def golden_windows_without_end(folder):
+    with_array(folder, "golden.windows", np.zeros((5000, 4, 1)))
+
+
+def golden_scores_that_differ(folder):
+    with_array(folder, "golden.scores", np.zeros(16))
+
+
+def unknown_class(folder):
+    edit(folder, {"class": "os.system"})
+
+
+def unknown_detector(folder):
+    edit(folder, {"spec/name": "subprocess"})
+
+
+def detector_that_cannot_score(folder):
+    edit(folder, {"spec/name": "matrix_profile"})
+
+
+def unknown_parameter(folder):
+    edit(folder, {"spec/estimator": "eval"})
+
+
+def parameter_out_of_range(folder):
+    edit(folder, {"spec/window": 10**9})
+
+
+def parameter_of_another_type(folder):
+    edit(folder, {"spec/n_estimators": "__import__('os')"})
+
+
+def channels_without_end(folder):
+    edit(folder, {"spec/channels": [str(i) for i in range(257)]})
+
+
+def incomplete_specification(folder):
+    document = json.loads((folder / "detector.json").read_text())
+    del document["spec"]["trim"]
+    (folder / "detector.json").write_text(json.dumps(document))
+
+
+def nan_parameter(folder):
+    edit(folder, {"spec/trim": float("nan")})
+
+
+def infinite_parameter(folder):
+    text = (folder / "detector.json").read_text()
+    (folder / "detector.json").write_text(text.replace('"trim": 0.0', '"trim": 1e999'))
+
+
+def nan_threshold(folder):
+    edit(folder, {"threshold": float("nan")})
+
+
+def threshold_of_text(folder):
+    edit(folder, {"threshold": "1"})
+
+
+def rule_of_text(folder):
+    edit(folder, {"rule": {"k": "1", "n": 1, "m": 1}})
+
+
+def rule_that_can_never_hold(folder):
+    edit(folder, {"rule": {"k": 2, "n": 1, "m": 1}})
+
+
+def rule_that_is_a_list(folder):
+    edit(folder, {"rule": []})
+
+
+def versions_of_numbers(folder):
+    edit(folder, {"versions": {"numpy": 1}})
+
+
+def layout_that_is_a_list(folder):
+    edit(folder, {"arrays": []})
+
+
+def layout_without_shape(folder):
+    edit(folder, {"arrays/state.depth": {"dtype": "<f8"}})
+
+
+def key_too_many(folder):
+    edit(folder, {"reduce": 1})
+
+
+def another_format(folder):
+    edit(folder, {"format": 2})
+
+
+def deep_json(folder):
+    (folder / "detector.json").write_text("[" * 1_000_000)
+
+
+def key_twice(folder):
+    text = (folder / "detector.json").read_text()
+    (folder / "detector.json").write_text(text.replace("{", '{"class": "Fitted",', 1))
+
+
+def json_without_end(folder):
+    (folder / "detector.json").write_text("1" * ((2 << 20) + 1))
+
+
+def nothing(folder):
+    for one in folder.iterdir():
+        one.unlink()
+
+
+def no_folder(folder):
+    nothing(folder)
+    folder.rmdir()
+
+
+def tree_without_end(folder):
+    left = np.frombuffer(stored(folder)["state.left.npy"][128:], "<i4").copy()
+    left[0] = 0
+    with_array(folder, "state.left", left)
+
+
+def tree_that_leads_out(folder):
+    right = np.frombuffer(stored(folder)["state.right.npy"][128:], "<i4").copy()
+    right[0] = 2**31 - 1
+    with_array(folder, "state.right", right)
+
+
+def tree_of_a_feature_that_is_not_there(folder):
+    feature = np.frombuffer(stored(folder)["state.feature.npy"][128:], "<i4").copy()
+    feature[0] = 4
+    with_array(folder, "state.feature", feature)
+
+
+def tree_of_a_feature_before_the_first(folder):
+    feature = np.frombuffer(stored(folder)["state.feature.npy"][128:], "<i4").copy()
+    feature[0] = -2
+    with_array(folder, "state.feature", feature)
+
+
+def roots_out_of_order(folder):
+    with_array(folder, "state.roots", np.array([0, 9, 3]))
+
+
+def forest_that_divides_by_zero(folder):
+    with_array(folder, "state.usual", np.zeros(1))
+
+
+def scale_of_nothing(folder):
+    with_array(folder, "state.spread", np.zeros(1))
+
+
+_HOLDS = "expected 'arrays.npz', 'detector.json'"
+_KEYS = "arrays, arrays_sha256, class, format, rule, spec, threshold, training, versions"
+HOSTILE = {
+    pickle_beside: f"the package holds 'arrays.npz', 'detector.json', 'model.pkl', {_HOLDS}",
+    pickle_as_arrays: "arrays.npz cannot be read: File is not a zip file",
+    gzipped_pickle_as_arrays: "arrays.npz cannot be read: File is not a zip file",
+    pickle_as_json: "detector.json cannot be read: 'utf-8' codec can't decode byte 0x80 "
+    "in position 0: invalid start byte",
+    pickle_as_member: "array state.depth takes SIZE bytes, its layout says SIZE",
+    object_array: "array state.depth has dtype '|O', known: <f8, <i8, <i4",
+    object_array_called_numbers: "array state.depth takes SIZE bytes, its layout says 136",
+    path_that_leads_out: "arrays.npz does not hold the arrays of the layout",
+    absolute_path: "arrays.npz does not hold the arrays of the layout",
+    name_that_leads_out: "array '../state.depth' is not described by a dtype and a shape",
+    link_to_arrays: "arrays.npz is a link or cannot be read",
+    link_to_json: "detector.json is a link or cannot be read",
+    link_to_folder: "there is no package",
+    pipe_as_arrays: "arrays.npz is no regular file, or has 0 bytes, at most 536870912",
+    folder_as_arrays: "arrays.npz is no regular file, or has SIZE bytes, at most 536870912",
+    file_swapped_after_hashing: "arrays.npz is not the file that detector.json was written with",
+    array_larger_than_the_file: "array state.depth takes SIZE bytes, its layout says 4398046511232",
+    array_larger_than_any_memory: "array state.depth takes SIZE bytes, its layout says "
+    "1329227995784915872903807060280344704",
+    shape_that_is_no_shape: "array state.depth has shape [-1], expected up to four lengths",
+    zip_bomb: "array golden.scores takes SIZE bytes, its layout says SIZE",
+    header_of_another_type: "array state.depth has another header than its layout",
+    zip_cut_short: "arrays.npz cannot be read: File is not a zip file",
+    member_damaged: "arrays.npz cannot be read: Bad CRC-32 for file 'state.depth.npy'",
+    sparse_file_of_a_gigabyte: "arrays.npz is no regular file, or has 1073741824 bytes, "
+    "at most 536870912",
+    single_precision: "array state.usual has dtype '<f4', known: <f8, <i8, <i4",
+    integers_for_numbers: "array usual has dtype int64, expected float64",
+    other_shape: "array usual has shape (2,), expected (1,)",
+    nan_in_an_array: "array usual holds nan",
+    nan_in_golden_windows: "window 0 holds nan in channel flow",
+    array_too_many: "the state has arrays centre, depth, feature, feature_centre, feature_spread, "
+    "left, offset, right, roots, spread, threshold, usual, zzz, expected centre, depth, feature, "
+    "feature_centre, feature_spread, left, offset, right, roots, spread, threshold, usual",
+    array_of_neither_kind: "the package has arrays that are neither state nor golden",
+    no_golden_windows: "the package has no array golden.windows of numbers",
+    golden_windows_without_end: "the package has more than 16 golden windows",
+    golden_scores_that_differ: "the golden windows do not score as they did",
+    unknown_class: "the package is of class 'os.system', known: Fitted",
+    unknown_detector: "no detector 'subprocess'",
+    detector_that_cannot_score: "detector matrix_profile cannot score new windows: it compares a "
+    "series with itself, so a score needs the readings after it",
+    unknown_parameter: "detector iforest has no parameter 'estimator'",
+    parameter_out_of_range: "parameter window is 1000000000, expected int 1 to 10000",
+    parameter_of_another_type: "parameter n_estimators is \"__import__('os')\", "
+    "expected int 1 to 1000",
+    channels_without_end: f"channels are {[str(i) for i in range(257)]}, "
+    "expected a list of 1 to 256 different names",
+    incomplete_specification: "the specification is not complete, so it was not written by save",
+    nan_parameter: "detector.json cannot be read: NaN is no finite number",
+    infinite_parameter: "detector.json cannot be read: 1e999 is no finite number",
+    nan_threshold: "detector.json cannot be read: NaN is no finite number",
+    threshold_of_text: "the threshold is '1', expected a number",
+    rule_of_text: "the rule is {'k': '1', 'n': 1, 'm': 1}, expected integers k, n and m",
+    rule_that_can_never_hold: "rule has k=2, n=1, m=1",
+    rule_that_is_a_list: "rule is [], expected an object",
+    versions_of_numbers: "versions holds something that is no text",
+    layout_that_is_a_list: "the layout of the arrays is no object of at most 512",
+    layout_without_shape: "array 'state.depth' is not described by a dtype and a shape",
+    key_too_many: f"detector.json has other keys than {_KEYS}",
+    another_format: "the package has format 2, expected 1",
+    deep_json: "detector.json cannot be read: maximum recursion depth exceeded while decoding "
+    "a JSON array from a unicode string",
+    key_twice: "detector.json cannot be read: a name stands twice in one object",
+    json_without_end: "detector.json is no regular file, or has 2097153 bytes, at most 2097152",
+    nothing: f"the package holds nothing, {_HOLDS}",
+    no_folder: "there is no package",
+    tree_without_end: "array left leads out of its tree",
+    tree_that_leads_out: "array right leads out of its tree",
+    tree_of_a_feature_that_is_not_there: "array feature names others than the 4 there are",
+    tree_of_a_feature_before_the_first: "array feature names others than the 4 there are",
+    roots_out_of_order: "the roots of the trees are not in order",
+    forest_that_divides_by_zero: "array usual holds a value that is not > 0",
+    scale_of_nothing: "array spread holds a value that is not > 0",
+}
+
+
+def test_the_package_is_good_before_it_is_spoilt(folder):
+    assert detectors.load(folder).detector.window == 4
+
+
+@pytest.mark.parametrize("spoil", HOSTILE, ids=lambda one: one.__name__)
+def test_a_hostile_package_is_refused_before_anything_runs(folder, spoil):
+    spoil(folder)
+
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with pytest.raises(PackageError) as caught:
+            detectors.load(folder)
+        took.append(time.perf_counter() - began)
+
+    expected = re.escape(HOSTILE[spoil]).replace("SIZE", r"\d+")
+    assert re.fullmatch(expected, caught.value.message), caught.value.message
+    assert caught.value.where == str(folder)
+    assert min(took) < 0.05
+    assert not (folder.parent / "pickle-was-loaded").exists()

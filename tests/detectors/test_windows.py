@@ -1,0 +1,166 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench.detectors import epoch_ms, late, score_readings, sliding_windows
+from workbench.errors import DetectorError
+
+# Slow, obvious twins: one reading at a time.
+
+
+def naive_late(times_ms, lateness_ms, partition):
+    largest, found = {}, []
+    for time, source in zip(times_ms, partition, strict=True):
+        found.append(source in largest and time <= largest[source] - lateness_ms)
+        largest[source] = max(time, largest.get(source, time))
+    return np.array(found, dtype=bool)
+
+
+def naive_windows(rows, times_ms, sensors, values, *, window, max_span_ms):
+    """Return (row of the newest reading, window) pairs, by row."""
+    found = []
+    for sensor in dict.fromkeys(sensors):
+        mine = [i for i in range(len(rows)) if sensors[i] == sensor]
+        mine.sort(key=lambda i: times_ms[i])  # stable
+        for end in range(window, len(mine) + 1):
+            picked = mine[end - window : end]
+            span = times_ms[picked[-1]] - times_ms[picked[0]]
+            if np.isnan(values[picked]).any() or (max_span_ms is not None and span > max_span_ms):
+                continue
+            found.append((rows[picked[-1]], values[picked]))
+    return sorted(found, key=lambda one: one[0])
+
+
+class Newest:
+    """Scores a window by its newest reading."""
+
+    window, channels = 3, ("bar",)
+
+    def score(self, windows):
+        return windows[:, -1, 0]
+
+
+@st.composite
+def frames(draw):
+    n = draw(st.integers(0, 60))
+    value = st.one_of(st.floats(-5, 5), st.just(float("nan")))
+    return pd.DataFrame(
+        {
+            "pump": draw(st.lists(st.sampled_from("abc"), min_size=n, max_size=n)),
+            "t": np.array(draw(st.lists(st.integers(0, 40), min_size=n, max_size=n)), np.int64),
+            "bar": np.array(draw(st.lists(value, min_size=n, max_size=n)), float),
+            "lpm": np.array(draw(st.lists(value, min_size=n, max_size=n)), float),
+            "partition": draw(st.lists(st.sampled_from([0, 1]), min_size=n, max_size=n)),
+        }
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(frames(), st.integers(1, 5), st.sampled_from([None, 0.005, 0.02]))
+def test_windows_are_those_of_the_slow_twin(frame, window, max_span_s):
+    found = sliding_windows(
+        frame,
+        sensor="pump",
+        time="t",
+        channels=["bar", "lpm"],
+        window=window,
+        max_span_s=max_span_s,
+    )
+
+    expected = naive_windows(
+        list(range(len(frame))),
+        frame["t"].tolist(),
+        frame["pump"].tolist(),
+        frame[["bar", "lpm"]].to_numpy(),
+        window=window,
+        max_span_ms=None if max_span_s is None else round(max_span_s * 1000),
+    )
+    assert found.rows.tolist() == [row for row, _ in expected]
+    for values, (_, wanted) in zip(found.values, expected, strict=True):
+        np.testing.assert_array_equal(values, wanted)
+
+
+@settings(deadline=None, max_examples=60)
+@given(frames(), st.integers(1, 10))
+def test_late_is_judged_per_partition_as_by_the_slow_twin(frame, lateness_ms):
+    found = late(frame["t"].to_numpy(), lateness_ms, frame["partition"].to_numpy())
+
+    expected = naive_late(frame["t"].tolist(), lateness_ms, frame["partition"].tolist())
+    np.testing.assert_array_equal(found, expected)
+
+
+@settings(deadline=None, max_examples=30)
+@given(frames())
+def test_late_readings_are_gone_before_windows_are_made(frame):
+    scores = score_readings(
+        Newest(), frame, sensor="pump", time="t", lateness_ms=3, partition="partition"
+    )
+
+    gone = naive_late(frame["t"].tolist(), 3, frame["partition"].tolist())
+    on_time = score_readings(Newest(), frame[~gone], sensor="pump", time="t")
+    np.testing.assert_array_equal(scores[~gone], on_time)
+    assert np.isnan(scores[gone]).all()
+
+
+def test_a_reading_without_a_window_has_no_score():
+    frame = pd.DataFrame(
+        {"pump": "a", "t": [0, 1, 2, 3, 4, 90, 91, 92], "bar": [1, 2, 3, np.inf, 5, 6, 7, 8.0]}
+    )
+
+    scores = score_readings(Newest(), frame, sensor="pump", time="t", max_span_s=0.01)
+
+    np.testing.assert_array_equal(scores, [np.nan, np.nan, 3, *[np.nan] * 4, 8])
+
+
+def test_a_reading_of_no_sensor_is_in_no_window():
+    frame = pd.DataFrame({"pump": ["a", None, "a", "a"], "t": range(4), "bar": [1.0, 9, 2, 3]})
+
+    scores = score_readings(Newest(), frame, sensor="pump", time="t")
+
+    np.testing.assert_array_equal(scores, [np.nan, np.nan, np.nan, 3])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"channels": ["bra"]},
+            "the readings have no column 'bra'\n  did you mean 'bar'?",
+        ),
+        (
+            {"channels": ["pump"]},
+            "channel pump holds object, not numbers: could not convert string to float: 'a'",
+        ),
+        (
+            {"time": "bar"},
+            "times are float64, expected epoch milliseconds or timestamps with a zone\n"
+            "  pandas.to_datetime(..., utc=True) makes them",
+        ),
+    ],
+)
+def test_readings_that_cannot_be_windowed_are_refused(change, message):
+    frame = pd.DataFrame({"pump": ["a"], "t": [0], "bar": [1.0]})
+    asked = {"sensor": "pump", "time": "t", "channels": ["bar"], "window": 1} | change
+
+    with pytest.raises(DetectorError) as caught:
+        sliding_windows(frame, **asked)
+
+    assert str(caught.value) == message
+
+
+def test_a_reading_without_a_time_is_refused():
+    times = pd.to_datetime(pd.Series(["2026-01-05T00:00:00Z", None]))
+
+    with pytest.raises(DetectorError) as caught:
+        epoch_ms(times)
+
+    assert str(caught.value) == "1 of 2 readings have no time"
+
+
+def test_a_lateness_of_nothing_is_refused():
+    with pytest.raises(DetectorError) as caught:
+        late(np.array([1, 2]), 0)
+
+    assert str(caught.value) == "lateness is 0 ms, at least 1 is needed"

@@ -1,0 +1,126 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from workbench.cli.evaluation import nab
+from workbench.errors import EvaluationError
+from workbench.evaluation import (
+    calls,
+    judge_nab,
+    nab_floors,
+    nab_folder,
+    nab_score,
+    read_nab,
+    run_nab,
+    swapped,
+    swapped_nab,
+)
+
+NAB = nab_folder()
+needs_nab = pytest.mark.skipif(not NAB.is_dir(), reason=f"NAB is not at {NAB}: set WORKBENCH_NAB")
+PARAMS = Path(__file__).parents[2] / "params"
+SPEC = {"name": "knn", "window": 1, "scale": "none", "n_neighbors": 1}
+REFIT = {"every_readings": 100, "trailing_readings": 1_000_000}
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A NAB of four series, one of them constant, each other with one spike in its window."""
+    labels = {}
+    (tmp_path / "data" / "made").mkdir(parents=True)
+    (tmp_path / "labels").mkdir()
+    times = pd.date_range("2026-01-05", periods=800, freq="5min").strftime("%Y-%m-%d %H:%M:%S")
+    for seed in range(4):
+        values = np.random.default_rng(seed).normal(size=800).round(3)
+        values[400 + 50 * seed] += 15
+        if seed == 3:
+            values[:] = 7.0
+        name = f"made/{seed}.csv"
+        labels[name] = [[f"{times[380 + 50 * seed]}.0", f"{times[430 + 50 * seed]}.0"]]
+        pd.DataFrame({"timestamp": times, "value": values}).to_csv(
+            tmp_path / "data" / name, index=False
+        )
+    (tmp_path / "labels" / "combined_windows.json").write_text(json.dumps(labels))
+    return tmp_path
+
+
+def test_a_pass_is_judged_by_both_figures_and_says_what_was_refused(small):
+    found = run_nab(SPEC | {"refit": REFIT}, read_nab(small), name="near")
+    assert list(found.refused) == ["made/3.csv"]
+    assert found.refused["made/3.csv"] == "channel value is constant in training, 7"
+    assert np.isnan(found.scores[3]).all()
+    rows = judge_nab(found)
+    assert [row["series"] for row in rows] == [f"made/{seed}.csv" for seed in range(4)]
+    assert rows[0]["detector"] == "near"
+    made = calls(found)
+    assert all(scores.min() >= 0 and scores.max() <= 1 for scores in made.scores)
+    assert nab_score(made.pairs()[:3]).score > 60
+
+
+def test_floors_are_judged_like_any_other(small):
+    floors = nab_floors(read_nab(small))
+    assert [one.detector for one in floors] == ["random", "constant"]
+    rates = [one.labels[one.probation :].mean() for one in floors[1].series]
+    assert [row["auc_pr"] for row in judge_nab(floors[1])] == pytest.approx(rates)
+
+
+def test_labelled_windows_are_events_for_figures_too(small):
+    series = read_nab(small)[0]
+    (event,) = series.events().itertuples()
+    assert event.start == pd.Timestamp("2026-01-06T07:40Z")
+    assert event.stop == pd.Timestamp("2026-01-06T11:50:00.001Z")
+
+
+def test_hindsight_is_not_the_causal_pass(small):
+    series = read_nab(small)[:1]
+    causal = run_nab(SPEC, series)
+    hindsight = run_nab(SPEC, series, hindsight=True)
+    assert np.isnan(causal.scores[0][: series[0].probation]).all()
+    assert np.isfinite(hindsight.scores[0]).all()
+
+
+def test_settings_are_chosen_on_one_half_and_judged_on_the_other(small):
+    series = read_nab(small)
+    passes = [calls(run_nab(SPEC, series, name="good")), calls(run_nab(SPEC, series, name="same"))]
+    passes[1] = type(passes[1])("bad", passes[1].series, tuple(-s for s in passes[1].scores), {}, 0)
+    table = swapped_nab(passes)
+    assert table["setting"].tolist() == ["good", "good"]
+    by_hand = nab_score(passes[0].pairs(1), threshold=table["threshold"][0]).score
+    assert table["other_score"][0] == by_hand
+    for nothing in (swapped_nab, swapped):
+        with pytest.raises(EvaluationError) as caught:
+            nothing([])
+        assert str(caught.value) == "no settings to choose from"
+
+
+def test_the_command_writes_files_for_nab_and_prints_the_figures(small, tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(yaml.safe_dump({"detector": SPEC, "calls": {"quiet": 50}}))
+    asked = [str(small), "--detector", str(spec), "--out", str(tmp_path / "out"), "--name", "near"]
+    result = CliRunner().invoke(nab, [*asked, "--json"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout.splitlines()[-1])
+    assert figures["labelled_series"] == 4
+    assert {"vus_pr", "nab_standard", "seconds", "refused"} <= figures.keys()
+    written = sorted((tmp_path / "out" / "near" / "made").glob("*.csv"))
+    assert [path.name for path in written] == [f"near_{seed}.csv" for seed in range(4)]
+    table = pd.read_csv(written[0])
+    assert table["anomaly_score"][400] == table["anomaly_score"].max() > 0
+    assert "nab_standard" in CliRunner().invoke(nab, asked).output
+
+
+@needs_nab
+@pytest.mark.parametrize(("preset", "least"), [("vus_pr", 0.41), ("nab", 66.0)])
+def test_the_presets_keep_their_figures_on_a_part_of_nab(preset, least):
+    found = yaml.safe_load((PARAMS / f"60_leaderboard-{preset}.yaml").read_text())
+    part = [one for one in read_nab(NAB) if "realTraffic" in one.name]
+    judged = run_nab(found["detector"], part)
+    if preset == "nab":
+        assert nab_score(calls(judged, **found["calls"]).pairs()).score > least
+    else:
+        assert np.mean([row["vus_pr"] for row in judge_nab(judged)]) > least

@@ -1,0 +1,112 @@
+import math
+
+import pandas as pd
+import pytest
+
+from workbench.errors import EvaluationError
+from workbench.evaluation import event_report
+
+DAY = pd.Timestamp("2026-01-12T00:00:00Z")
+SPAN = (DAY, DAY + pd.Timedelta(days=2))
+
+
+def at(hours):
+    return DAY + pd.Timedelta(hours=hours)
+
+
+def events(*rows):
+    columns = ["sensor", "start", "stop", "kind"]
+    frame = pd.DataFrame(
+        [(name, at(start), at(stop), kind) for name, start, stop, kind in rows], columns=columns
+    )
+    return frame.astype({"start": "datetime64[ms, UTC]", "stop": "datetime64[ms, UTC]"})
+
+
+def alerts(*rows):
+    frame = pd.DataFrame([(name, at(start)) for name, start in rows], columns=["sensor", "start"])
+    return frame.astype({"start": "datetime64[ms, UTC]"})
+
+
+LABELS = events(("a", 4, 8, "leak"), ("a", 20, 21, "stuck"), ("b", 6, 7, "leak"))
+
+
+def test_found_missed_and_false_are_counted_by_the_start_of_the_alert():
+    raised = alerts(("a", 5), ("a", 7.5), ("a", 21), ("b", 5.5), ("b", 6))
+
+    report = event_report(raised, LABELS, span=SPAN, sensors=["a", "b"])
+
+    assert (report.events, report.found, report.alerts, report.false_alerts) == (3, 2, 5, 2)
+    assert report.recall == pytest.approx(2 / 3)
+    assert report.precision == pytest.approx(3 / 5)
+    assert report.delay_median_s == 1800.0  # one hour on a, none on b
+    assert report.delay_p90_s == pytest.approx(3240.0)
+    assert report.false_alerts_per_sensor_day == pytest.approx(2 / 4)
+    assert report.table["found"].tolist() == [True, False, True]
+
+
+def test_each_kind_has_its_own_figures():
+    report = event_report(alerts(("a", 5)), LABELS, span=SPAN, sensors=["a", "b"])
+    assert report.kinds.to_dict("records")[0] == {
+        "kind": "leak",
+        "events": 2,
+        "found": 1,
+        "recall": 0.5,
+        "delay_median_s": 3600.0,
+    }
+
+
+def test_an_alarm_that_is_always_on_finds_nothing():
+    report = event_report(alerts(("a", 0), ("b", 0)), LABELS, span=SPAN, sensors=["a", "b"])
+    assert (report.found, report.false_alerts, report.precision) == (0, 2, 0.0)
+
+
+def test_an_alert_on_another_sensor_is_false():
+    report = event_report(alerts(("b", 5)), LABELS, span=SPAN, sensors=["a", "b"])
+    assert (report.found, report.false_alerts) == (0, 1)
+
+
+def test_what_starts_outside_the_span_or_on_other_sensors_is_not_counted():
+    raised = alerts(("a", 5), ("b", 6), ("a", 47.9), ("a", 48))
+    report = event_report(raised, LABELS, span=(at(10), SPAN[1]), sensors=["a"])
+    assert (report.events, report.alerts, report.false_alerts) == (1, 1, 1)
+
+
+def test_quiet_sensors_add_to_the_sensor_days():
+    report = event_report(alerts(("a", 0)), LABELS, span=SPAN, sensors=["a", "b", "c", "d"])
+    assert report.false_alerts_per_sensor_day == 1 / 8
+
+
+def test_times_may_be_epoch_milliseconds():
+    raised = pd.DataFrame({"sensor": ["a"], "start": [int(at(5).timestamp() * 1000)]})
+    assert event_report(raised, LABELS, span=SPAN, sensors=["a"]).delay_median_s == 3600.0
+
+
+def test_without_alerts_there_is_no_precision_and_no_delay():
+    report = event_report(alerts(), LABELS, span=SPAN, sensors=["a", "b"])
+    assert math.isnan(report.precision)
+    assert report.metrics() == {
+        "recall": 0.0,
+        "precision": None,
+        "f1": 0.0,
+        "delay_median_s": None,
+        "delay_p90_s": None,
+        "events": 3,
+        "found": 0,
+        "alerts": 0,
+        "false_alerts": 0,
+        "false_alerts_per_sensor_day": 0.0,
+    }
+
+
+def test_an_empty_span_is_refused():
+    with pytest.raises(EvaluationError) as caught:
+        event_report(alerts(), LABELS, span=(DAY, DAY), sensors=["a"])
+    assert str(caught.value) == (
+        "the span stops at 2026-01-12 00:00:00+00:00, not after its start 2026-01-12 00:00:00+00:00"
+    )
+
+
+def test_no_sensors_are_refused():
+    with pytest.raises(EvaluationError) as caught:
+        event_report(alerts(), LABELS, span=SPAN, sensors=[])
+    assert str(caught.value) == "no sensor is named, at least one is needed"

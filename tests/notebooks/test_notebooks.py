@@ -1,0 +1,153 @@
+"""Every notebook runs from top to bottom with small parameters, and its numbers are right.
+
+They run one after another in a store of their own, as a person would: look, prototype, train,
+compare, promote, monitor. Each test asserts what its notebook recorded.
+"""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from workbench import runs
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CHANNELS = ["flow_l_min", "discharge_pressure_bar", "motor_current_a"]
+DAYS = {
+    "train_start": "2026-01-09T00:00:00Z",
+    "train_stop": "2026-01-11T00:00:00Z",
+    "threshold_stop": "2026-01-12T00:00:00Z",
+    "stop": "2026-01-14T00:00:00Z",
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store of runs and one of promotions, both away from the user's."""
+    folder = tmp_path_factory.mktemp("tour")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKBENCH_STORE", str(folder / "store"))
+        patch.chdir(ROOT)
+        yield folder / "runs"
+
+
+@pytest.fixture(scope="module")
+def trained(store):
+    specs = {
+        "knn": {"name": "knn", "window": 5, "channels": CHANNELS, "max_span_s": 900},
+        "robust_z": {"name": "robust_z", "window": 1, "channels": CHANNELS},
+    }
+    return {
+        name: runs.train("notebooks/20_train.ipynb", {"detector": spec, **DAYS}, store=store)
+        for name, spec in specs.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def promoted(store, trained):
+    params = {
+        "run": trained["knn"].id,
+        "store": str(store),
+        "start": "2026-01-12T00:00:00Z",
+        "stop": "2026-01-13T00:00:00Z",
+    }
+    return runs.train("notebooks/40_promote.ipynb", params, store=store)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_committed_without_outputs_functions_or_paths(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs
+            assert cell.execution_count is None
+            assert not any(line.startswith(("def ", "class ")) for line in cell.source.splitlines())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "params").glob("2*.yaml")), ids=lambda p: p.stem)
+def test_a_params_file_names_its_notebook_and_a_known_detector(path):
+    from workbench import detectors
+
+    content = yaml.safe_load(path.read_text())
+
+    assert (ROOT / content["notebook"]).is_file()
+    assert detectors.resolve(content["detector"])["channels"]
+
+
+@pytest.mark.notebook
+def test_look_counts_what_arrived(store):
+    params = {"start": "2026-01-05T00:00:00Z", "stop": "2026-01-06T00:00:00Z"}
+
+    run = runs.train("notebooks/00_look.ipynb", params, store=store)
+
+    assert run.metrics == {"readings": 8534, "sensors": 6, "late": 23, "missing_values": 20}
+
+
+@pytest.mark.notebook
+def test_prototype_finds_some_faults_and_misses_others(store):
+    params = {"train_start": "2026-01-09T00:00:00Z", "stop": "2026-01-15T00:00:00Z"}
+
+    run = runs.train("notebooks/10_prototype.ipynb", params, store=store)
+
+    assert run.metrics["events"] == 6
+    assert 0 < run.metrics["found"] < 6
+
+
+@pytest.mark.notebook
+def test_training_keeps_a_package_and_how_good_it_is(trained):
+    run = trained["knn"]
+
+    assert (run.package / "detector.json").is_file()
+    assert (run.metrics["found"], run.metrics["events"]) == (2, 3)
+    assert run.metrics["vus_pr"] > trained["robust_z"].metrics["vus_pr"] > 0
+
+
+@pytest.mark.notebook
+def test_compare_names_the_better_candidate(store, trained):
+    params = {"candidates": [run.id for run in trained.values()], "store": str(store)}
+
+    run = runs.train("notebooks/30_compare.ipynb", params, store=store)
+
+    assert run.metrics["chosen_run"] == trained["knn"].id
+
+
+@pytest.mark.notebook
+@pytest.mark.flink
+def test_promote_proves_parity(promoted, trained):
+    assert promoted.metrics["differing_alerts"] == 0
+    assert promoted.metrics["largest_difference"] <= 1e-9
+    assert promoted.metrics["readings_compared"] > 8000
+
+
+@pytest.mark.notebook
+@pytest.mark.flink
+def test_monitor_sees_the_same_alerts_as_the_notebook(store, promoted):
+    params = {
+        "package": promoted.metrics["package"],
+        "start": "2026-01-16T00:00:00Z",
+        "stop": "2026-01-17T00:00:00Z",
+    }
+
+    run = runs.train("notebooks/50_monitor.ipynb", params, store=store)
+
+    assert run.metrics["differing_alerts"] == 0
+    assert run.metrics["found"] >= 1
+    assert run.metrics["readings_per_s"] > 0
+
+
+@pytest.mark.notebook
+def test_leaderboard_ranks_a_detector_above_the_floors(store):
+    from workbench import evaluation
+
+    if not evaluation.nab_folder().is_dir():
+        pytest.skip(f"NAB is not at {evaluation.nab_folder()}: set WORKBENCH_NAB")
+
+    params = {"every": 19, "alternatives": {"8": {"window": 8}}}
+
+    run = runs.train("notebooks/60_leaderboard.ipynb", params, store=store)
+
+    assert run.metrics["series"] == 3
+    assert run.metrics["vus_pr"] > 1.5 * run.metrics["vus_pr_random"]
+    assert run.metrics["vus_pr_low"] <= run.metrics["vus_pr"] <= run.metrics["vus_pr_high"]
+    assert run.metrics["nab_low_fn"] > 0

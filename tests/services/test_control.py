@@ -1,0 +1,245 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from workbench import services as room
+from workbench.cli import cli
+from workbench.endpoints import endpoints, home
+from workbench.errors import ServicesError
+from workbench.services import control, processes, state
+
+
+@pytest.fixture
+def own_home(tmp_path, monkeypatch):
+    """A home for this test alone; whatever was started in it ends with the test."""
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+    yield tmp_path / "home"
+    room.down()
+
+
+@pytest.fixture
+def java_that(tmp_path, monkeypatch):
+    """Let JAVA_HOME name a `java` 17 that does as told when it should run a service."""
+
+    def make(does):
+        path = tmp_path / "jdk" / "bin" / "java"
+        path.parent.mkdir(parents=True)
+        version = 'if [ "$1" = -version ]; then echo \'openjdk version "17.0.9"\' >&2; exit; fi'
+        path.write_text(f"#!/bin/sh\n{version}\n{does}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jdk"))
+
+    return make
+
+
+def eventually(holds, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds()
+
+
+@pytest.mark.pulsar
+def test_a_second_up_changes_nothing(services):
+    before = room.status(["s3", "pulsar"])
+
+    after = room.up()
+
+    assert [one.pids for one in after] == [one.pids for one in before]
+    assert [(one.name, one.state, one.detail) for one in after] == [
+        ("s3", "up", ""),
+        ("pulsar", "up", ""),
+    ]
+    assert [one.address for one in after] == [services.s3_endpoint, services.broker]
+
+
+@pytest.mark.pulsar
+def test_status_and_logs_are_told_on_the_command_line(services):
+    result = CliRunner().invoke(cli, ["services", "status", "--json"])
+
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {one["name"]: one["state"] for one in found} == {
+        "s3": "up",
+        "pulsar": "up",
+        "jobmanager": "down",
+        "taskmanager": "down",
+    }
+    shown = CliRunner().invoke(cli, ["services", "status"]).stdout
+    assert f"pulsar      up        {services.broker}" in shown
+    assert "PulsarStandalone" in CliRunner().invoke(cli, "services logs pulsar -n 9999").stdout
+
+
+@pytest.mark.pulsar
+def test_credentials_are_for_their_owner_only_and_in_no_log(services):
+    secret = services.s3_secret
+    for path in [home() / "services.json", home() / "s3" / "s3proxy.conf"]:
+        assert secret in path.read_text()
+        assert path.stat().st_mode & 0o077 == 0
+    assert secret not in repr(services)
+    for process in [psutil.Process(pid) for one in room.status() for pid in one.pids]:
+        assert secret not in " ".join(process.cmdline())
+    for log in (home() / "logs").glob("*.log"):
+        assert secret not in log.read_text(errors="replace")
+
+
+def test_the_s3_endpoint_comes_up_keeps_its_objects_and_leaves_no_process(own_home):
+    (first,) = room.up(["s3"])
+    client = control.s3.client(endpoints())
+    client.put_object(Bucket="offload", Key="kept", Body=b"readings")
+    assert room.down(["s3"]) == {"s3": 1}
+    assert not any(psutil.pid_exists(pid) for pid in first.pids)
+    assert room.status()[0].state == "down"
+
+    (second,) = room.up(["s3"])
+
+    assert (second.state, second.address) == ("up", first.address)
+    assert client.get_object(Bucket="offload", Key="kept")["Body"].read() == b"readings"
+
+
+def test_a_port_in_use_is_one_clear_line_before_anything_starts(own_home):
+    with state.locked(), socket.socket() as other:
+        known = state.load()
+        state.save(known)
+        port = known["ports"]["s3"]
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        with pytest.raises(ServicesError) as error:
+            control._check_ports("s3", known)
+
+    name = psutil.Process().name()
+    assert str(error.value) == (
+        f"port {port} of s3 (s3) is in use by process {os.getpid()} ({name})\n"
+        f"  in {own_home}/services.json\n"
+        "  end that process, or write another port there"
+    )
+
+
+def test_a_service_that_ends_while_starting_shows_its_last_lines(own_home, java_that):
+    java_that("echo cannot bind; exit 1")
+
+    with pytest.raises(ServicesError) as error:
+        room.up(["s3"])
+
+    assert str(error.value) == (
+        f"s3 ended while starting\n  in {own_home}/logs/s3.log\n  its last lines:\n  cannot bind"
+    )
+
+
+def test_a_service_that_is_not_ready_in_time_is_stopped(own_home, java_that, monkeypatch):
+    java_that("echo starting; sleep 1000")
+    monkeypatch.setattr(control, "_READY_S", 1)
+
+    with pytest.raises(ServicesError) as error:
+        room.up(["s3"])
+
+    address = state.load()["endpoints"]["s3_endpoint"]
+    assert str(error.value) == (
+        f's3 is not ready after 1 s: Could not connect to the endpoint URL: "{address}/"\n'
+        f"  in {own_home}/logs/s3.log\n"
+        "  its last lines:\n  starting"
+    )
+    assert processes.processes("s3") == []
+
+
+def test_after_a_crash_of_the_parent_status_shows_and_down_ends_what_runs(own_home, java_that):
+    java_that("sleep 1000 & sleep 1000")
+    code = "from workbench import services; services.up(['s3'])"
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    assert eventually(lambda: len(processes.processes("s3")) == 3)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+
+    s3, *others = room.status()
+
+    assert (s3.state, len(s3.pids)) == ("starting", 3)
+    assert {one.state for one in others} == {"down"}
+    assert room.down(["s3"]) == {"s3": 3}
+    assert not any(psutil.pid_exists(pid) for pid in s3.pids)
+
+
+def test_a_service_that_ignores_the_request_to_end_is_killed(own_home, java_that, monkeypatch):
+    java_that("trap '' TERM; echo deaf; while :; do sleep 0.1; done")
+    monkeypatch.setattr(control, "_READY_S", 1)
+    monkeypatch.setattr(processes, "_STOP_S", 0.5)
+
+    with pytest.raises(ServicesError, match="not ready after 1 s"):
+        room.up(["s3"])
+
+    assert processes.processes("s3") == []
+
+
+def test_a_process_that_cannot_be_ended_is_named(own_home, java_that, monkeypatch):
+    java_that("trap '' TERM; while :; do sleep 0.1; done")
+    monkeypatch.setattr(processes, "_STOP_S", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(control, "_READY_S", 1)
+        patch.setattr(processes, "_KILL_S", 0.1)
+        patch.setattr(psutil.Process, "kill", lambda process: None)
+        with pytest.raises(ServicesError) as error:
+            room.up(["s3"])
+        (pid, *_) = [process.pid for process in processes.processes("s3")]
+
+    assert str(error.value).startswith(f"s3 does not end: process {pid}")
+
+
+def test_a_process_that_took_over_a_recorded_id_is_left_alone(own_home):
+    stranger = subprocess.Popen(["sleep", "1000"])
+    with state.locked():
+        known = state.load()
+        known["processes"]["s3"] = {"pid": stranger.pid, "created": time.time()}
+        state.save(known)
+
+    try:
+        assert set(room.down().values()) == {0}
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_ports_and_credentials_are_remembered(own_home):
+    with state.locked():
+        state.save(state.load())
+
+    assert state.load() == json.loads((own_home / "services.json").read_text())
+    assert len({*state.load()["ports"].values()}) == 6
+
+
+def test_a_damaged_record_is_refused(own_home):
+    own_home.mkdir()
+    (own_home / "services.json").write_text("{}")
+
+    with pytest.raises(ServicesError) as error:
+        room.status()
+
+    assert str(error.value) == (
+        "the record of the local services is damaged: KeyError('ports')\n"
+        f"  in {own_home}/services.json\n"
+        "  remove it after `workbench services down`; the data beside it stays"
+    )
+    (own_home / "services.json").unlink()
+
+
+@pytest.mark.parametrize("call", [room.up, room.down, room.status])
+def test_a_misspelt_service_is_answered_with_the_nearest(own_home, call):
+    with pytest.raises(ServicesError) as error:
+        call(["pulser"])
+
+    assert str(error.value) == "no service 'pulser'\n  did you mean 'pulsar'?"
+
+
+def test_a_service_that_never_ran_has_no_log(own_home):
+    with pytest.raises(ServicesError) as error:
+        room.logs("s3")
+
+    assert str(error.value) == (
+        f"s3 has no log yet\n  in {own_home}/logs/s3.log\n  workbench services up s3"
+    )

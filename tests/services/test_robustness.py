@@ -1,0 +1,74 @@
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import psutil
+import pulsar
+import pytest
+
+from workbench import services as room
+from workbench.errors import ServicesError
+from workbench.services import connect, ingest_frame, offload, offloading
+
+
+def send(topic, n=500, start=0):
+    frame = pd.DataFrame({"value": np.arange(start, start + n, dtype="float64")})
+    frame["at"], frame["sensor"] = pd.Timestamp("2026-01-05", tz="UTC"), "s-1"
+    ingest_frame(frame, topic, sensor="sensor", time="at", values=["value"], batch_messages=100)
+
+
+def values(topic):
+    with connect() as client:
+        reader = client.create_reader(topic, pulsar.MessageId.earliest)
+        found = []
+        while reader.has_message_available():
+            found.append(json.loads(reader.read_next(10_000).data())["value"])
+    return found
+
+
+@pytest.mark.pulsar
+def test_a_killed_broker_comes_up_again_with_all_it_acknowledged(services):
+    send("killed")
+    offload("killed")
+    send("killed", start=500)
+    (before,) = room.status(["pulsar"])
+    psutil.Process(before.pids[0]).kill()
+    deadline = time.monotonic() + 10
+    while room.status(["pulsar"])[0].state != "down" and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    (after,) = room.up(["pulsar"])
+
+    assert (after.state, after.address) == ("up", before.address)
+    assert values("killed") == list(range(1000))
+    send("killed", start=1000)
+    assert [one.entries for one in offload("killed").ledgers] == [5, 5, 5]
+    assert values("killed") == list(range(1500))
+
+
+@pytest.mark.pulsar
+def test_an_offload_waits_in_the_broker_while_the_s3_endpoint_is_away(services):
+    send("s3-away")
+    room.down(["s3"])
+    try:
+        with pytest.raises(ServicesError) as unreachable:
+            offload("s3-away")
+        with pytest.raises(ServicesError) as running:
+            offloading._offload_one("persistent://public/default/s3-away", timeout_s=1)
+    finally:
+        room.up(["s3"])
+
+    assert str(unreachable.value) == (
+        "the bucket cannot be reached: "
+        f'Could not connect to the endpoint URL: "{services.s3_endpoint}/offload"\n'
+        "  in s3://offload\n"
+        "  workbench services up s3, or workbench doctor"
+    )
+    assert str(running.value) == (
+        "the offload still runs after 1 s\n"
+        "  in persistent://public/default/s3-away\n"
+        "  does the broker have the credentials of its bucket, and reach it?"
+    )
+    assert [one.entries for one in offload("s3-away").ledgers] == [5]
+    assert values("s3-away") == list(range(500))

@@ -1,0 +1,84 @@
+"""A small plant: readings with every trouble, a fitted package, a store of its own."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench import detectors
+from workbench.stream import parse_stream
+
+START_MS = 1_767_571_200_000
+
+
+def troubled(readings=3_000, *, seed=1):
+    """Readings of six pumps: late ones, equal times, missing values, a gap, bursts."""
+    rng = np.random.default_rng(seed)
+    number = np.arange(readings)
+    minute = number // 6 + np.where(number > readings // 2, 30, 0)
+    late_s = np.where(rng.random(readings) < 0.05, -90, 0) + rng.integers(-5, 5, readings)
+    values = rng.normal(size=(readings, 2))
+    burst = (number % 600 < 48) & (number % 6 == 2)
+    values[burst] += rng.normal(5, 2, size=(int(burst.sum()), 1))
+    values[rng.random((readings, 2)) < 0.004] = np.nan
+    return pd.DataFrame(
+        {
+            "pump": [f"pump-{one}" for one in number % 6 + 1],
+            "event_time": pd.to_datetime(
+                START_MS + minute * 60_000 + late_s * 1000, unit="ms", utc=True
+            ),
+            "pressure_bar": values[:, 0],
+            "flow_l_min": values[:, 1],
+            "message_id": [f"7:{one}:-1:0" for one in number],
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def readings():
+    return troubled()
+
+
+@pytest.fixture(scope="session")
+def package_folder(tmp_path_factory, readings):
+    """A robust z-score on both channels; alarm at 2 of 3 above 3, off after 4 below."""
+    spec = {
+        "name": "robust_z",
+        "window": 4,
+        "channels": ["flow_l_min", "pressure_bar"],
+        "max_span_s": 600,
+    }
+    detector = detectors.fit(spec, readings.head(600), sensor="pump")
+    folder = tmp_path_factory.mktemp("package") / "detector"
+    detectors.save(
+        detector, folder, threshold=3.0, rule=detectors.EpisodeRule(2, 3, 4), training={}
+    )
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def stream(content):
+    return parse_stream("pumps", content())
+
+
+@pytest.fixture
+def content():
+    """Make what a stream file for `readings` holds."""
+    return _content
+
+
+def _content(**changes):
+    return {
+        "topic": "persistent://public/default/pumps",
+        "sensor": "pump",
+        "channels": ["pressure_bar", "flow_l_min"],
+        "lateness_s": 30,
+        "window": 8,
+        "alerts": "persistent://public/default/alerts",
+        **changes,
+    }

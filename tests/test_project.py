@@ -1,0 +1,66 @@
+"""What holds for the project as a whole."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from workbench.cli import COMMANDS, cli
+
+ROOT = Path(__file__).parent.parent
+LOCK = dict(
+    re.findall(r"^([a-z0-9._-]+)==([^ \\\n]+)", (ROOT / "requirements.lock").read_text(), re.M)
+)
+
+
+def dependencies():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return project["dependencies"] + project["optional-dependencies"]["dev"]
+
+
+@pytest.mark.parametrize("requirement", dependencies())
+def test_the_lock_holds_what_pyproject_asks_for(requirement):
+    name, exact = re.fullmatch(r"([a-z0-9-]+)(?:==(.+)|[<>].*)?", requirement).groups()
+
+    assert name in LOCK, "run `make lock`"
+    assert exact in (None, LOCK[name])
+
+
+def test_conda_installs_the_lock_on_the_same_python():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+
+    *packages, pip = environment["dependencies"]
+    assert packages == ["python=3.11", "openjdk=17", "pip"]
+    assert "-r requirements.lock" in pip["pip"]
+
+
+def test_help_starts_without_the_heavy_libraries():
+    code = (
+        "import sys, workbench.cli; "
+        "print({'numpy', 'pandas', 'pyarrow', 'pyflink', 'matplotlib', 'numba'} & set(sys.modules))"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert result.stdout.strip() == "set()"
+
+
+def test_help_lists_every_command():
+    result = CliRunner().invoke(cli, ["--help"])
+
+    assert result.exit_code == 0
+    assert [name for name in COMMANDS if name not in result.output] == []
+
+
+def test_a_misspelt_command_is_answered_with_the_nearest():
+    result = CliRunner().invoke(cli, ["arhive"])
+
+    assert result.exit_code == 2
+    assert "no command 'arhive': did you mean 'archive'?" in result.output
