@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import archive
+from workbench.archive import flat_json as flat
 from workbench.archive.avro_types import record_fields
 from workbench.archive.avro_values import AvroValues
+from workbench.archive.grid import Grid
 from workbench.archive.json_values import JsonValues
 from workbench.archive.rows import Rows
 from workbench.archive.schemas import Schema, parse_schemas
@@ -37,6 +39,12 @@ def rows_of(values, version=0):
     ends = np.cumsum(np.maximum(sizes, 0))
     data = np.frombuffer(b"".join(one or b"" for one in values) + b"!", np.uint8).copy()
     return Rows(data, ends - np.maximum(sizes, 0), sizes, np.full(len(values), version, np.int64))
+
+
+def packed(definition, value):
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, definition, value)
+    return out.getvalue()
 
 
 def refuse(row, what):
@@ -124,6 +132,57 @@ def test_a_value_that_does_not_fit_is_reported_with_its_message(pulsar, tmp_path
     assert len(kept.damage.found) == 1
 
 
+def test_what_lies_under_a_null_is_zero():
+    grid = Grid(np.zeros(1, np.uint8), np.array([flat.DOUBLE, flat.LONG]), 1 << 16)
+
+    doubles, ints = grid.array(0, pa.float32()), grid.array(1, pa.int64())
+
+    assert (doubles.null_count, ints.null_count) == (1 << 16, 1 << 16)
+    assert not any(doubles.buffers()[1].to_pybytes() + ints.buffers()[1].to_pybytes())
+
+
+def test_a_double_too_large_for_a_float_is_infinite():
+    (column,) = JsonValues(record_fields(record(f="float"))).decode(
+        rows_of([b'{"f": 1e300}', b'{"f": -1e39}', None]), refuse
+    )
+
+    assert column.to_pylist() == [math.inf, -math.inf, None]
+
+
+WIDE = 3_000_000_000
+NESTED = record(a={"type": "array", "items": "int"})
+
+
+@pytest.mark.parametrize(
+    ("values", "raw", "what"),
+    [
+        (
+            JsonValues(record_fields(record(i="int"))),
+            b'{"i": 3000000000}',
+            "field i is 3000000000, expected a whole number of 32 bits: '{\"i\": 3000000000}'",
+        ),
+        (
+            AvroValues([Schema(0, "AVRO", record(i="int"))], None),
+            packed(record(i="long"), {"i": WIDE}),
+            "field i has 3000000000, expected a whole number of 32 bits",
+        ),
+        (
+            AvroValues([Schema(0, "AVRO", NESTED)], None),
+            packed(record(a={"type": "array", "items": "long"}), {"a": [1, WIDE]}),
+            "field a has 3000000000, expected a whole number of 32 bits",
+        ),
+    ],
+    ids=["json", "avro", "nested avro"],
+)
+def test_a_number_of_more_bits_than_an_int_has_is_no_int(values, raw, what):
+    seen = []
+
+    columns = values.decode(rows_of([raw]), lambda *args: seen.append(args))
+
+    assert seen == [(0, what)]
+    assert [column.to_pylist() for column in columns] == [[None]] * len(columns)
+
+
 def test_json_may_be_nested():
     fields = record_fields(
         record(
@@ -157,12 +216,6 @@ WRITER = record(
     e={"type": "enum", "name": "E", "symbols": ["LOW", "HIGH"]},
     t={"type": "long", "logicalType": "timestamp-millis"},
 )
-
-
-def packed(definition, value):
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, definition, value)
-    return out.getvalue()
 
 
 @settings(deadline=None, max_examples=100)

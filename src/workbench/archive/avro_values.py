@@ -74,6 +74,7 @@ class AvroValues:
                 plan.widths, self._kinds, grid.ints, grid.doubles, grid.state, grid.later,
             )  # fmt: skip
             plan.finish(grid, these)
+        grid.leave_wide(self.fields)
         for row in np.flatnonzero((grid.later > 0) & (rows.sizes >= 0)):
             value = self._value(rows, int(row), misfit)
             for j, field in enumerate(self.fields):
@@ -101,6 +102,11 @@ class AvroValues:
         except Exception as err:  # fastavro raises what it meets
             misfit(i, f"not Avro of version {version}: {type(err).__name__} {err}".rstrip())
             return {}
+        for one in self.fields:
+            wide = _wide(value.get(one.name), one.type)
+            if wide is not None:
+                misfit(i, f"field {one.name} has {wide}, expected a whole number of 32 bits")
+                return {}
         return value
 
 
@@ -193,6 +199,21 @@ def _kind(kind: pa.DataType) -> int:
     if kind in KINDS:
         return KINDS[kind]
     return STRING if pa.types.is_binary(kind) else LONG
+
+
+def _wide(value: Any, kind: pa.DataType) -> int | None:
+    """Return a number in `value` that passes the 32 bits of an int, which fastavro lets through."""
+    if kind == pa.int32():
+        return value if isinstance(value, int) and not -(1 << 31) <= value < 1 << 31 else None
+    parts: list[tuple[Any, pa.DataType]] = []
+    if value and pa.types.is_struct(kind):
+        parts = [(value.get(one.name), one.type) for one in kind]
+    elif value and pa.types.is_list(kind):
+        parts = [(one, kind.value_type) for one in value]
+    elif value and pa.types.is_map(kind):
+        parts = [(one, kind.item_type) for one in value.values()]
+    found = (_wide(*part) for part in parts)
+    return next((one for one in found if one is not None), None)
 
 
 def _plain(value: Any, kind: pa.DataType) -> Any:

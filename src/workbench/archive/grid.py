@@ -39,8 +39,9 @@ class Grid:
     def __init__(self, data: Bytes, kinds: Ints, n: int) -> None:
         k = len(kinds)
         self.kinds = kinds
-        self.ints = np.empty((2, k, n), np.int64)
-        self.doubles = np.empty((k if (kinds == flat.DOUBLE).any() else 0, n), np.float64)
+        # zeros: what lies under a null must be neither left-over memory nor make a cast overflow
+        self.ints = np.zeros((2, k, n), np.int64)
+        self.doubles = np.zeros((k if (kinds == flat.DOUBLE).any() else 0, n), np.float64)
         self.state = np.zeros((k, n), np.uint8)
         self.later = np.zeros(n, np.uint8)
         self._data = data
@@ -64,6 +65,14 @@ class Grid:
         elif isinstance(value, int):
             self.ints[0, j, row] = value
 
+    def leave_wide(self, fields: list[pa.Field]) -> None:
+        """Mark the rows for later that hold a number of more than 32 bits where 32 are meant."""
+        for j, one in enumerate(fields):
+            if self.kinds[j] == flat.LONG and one.type.bit_width == 32:
+                ints = self.ints[0, j]
+                wide = (self.state[j] == flat.PLAIN) & (ints != ints.astype(np.int32))
+                self.later[wide] = 1
+
     def array(self, j: int, kind: pa.DataType) -> pa.Array:
         """Return field `j` as an Arrow column."""
         if self._added:
@@ -80,8 +89,11 @@ class Grid:
             bits = pa.py_buffer(np.packbits(ints == 1, bitorder="little"))
             return pa.Array.from_buffers(kind, len(valid), [bitmap(valid), bits])
         values = self.doubles[j] if self.kinds[j] == flat.DOUBLE else ints
-        if kind.bit_width == 32:
-            values = values.astype(np.float32 if self.kinds[j] == flat.DOUBLE else np.int32)
+        if kind == pa.float32():
+            with np.errstate(over="ignore"):  # infinity, as Java narrows
+                values = values.astype(np.float32)
+        elif kind.bit_width == 32:
+            values = values.astype(np.int32)
         return pa.Array.from_buffers(kind, len(valid), [bitmap(valid), pa.py_buffer(values)])
 
 

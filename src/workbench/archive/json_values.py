@@ -48,6 +48,7 @@ class JsonValues:
             rows.data, rows.starts, rows.starts + np.maximum(rows.sizes, 0), self._names,
             self._bounds, self._kinds, grid.ints, grid.doubles, grid.state, grid.later,
         )  # fmt: skip
+        grid.leave_wide(self.fields)
         for row in np.flatnonzero((grid.later > 0) & (rows.sizes >= 0)):
             for j, value in enumerate(self._values(rows, int(row), misfit)):
                 grid.set(j, int(row), value)
