@@ -17,28 +17,35 @@ import pytest
 
 from workbench import runs
 
-COUNT = int(os.environ.get("SOAK_RUNS", "5"))
+COUNT = int(os.environ.get("SOAK_RUNS", "6"))
 JOBS = "8" if COUNT > 100 else "2"
 RECORD = """from workbench.runs import record
 record({'square': window**2})"""
 
 
 def left_running(folder):
-    """Processes of runs in this test's folder."""
+    """Workers and kernels of this test's folder, and whatever else was started there."""
     found = []
     for process in psutil.process_iter():
         try:
-            if str(folder) in str(process.environ().get("WORKBENCH_RUN")):
-                found.append(process.pid)
+            if process.pid != os.getpid() and process.environ().get("SOAK") == str(folder):
+                found.append(process.cmdline())
         except psutil.Error:
             continue
     return found
 
 
-def begin_and_stop(ending, after):
+def begin_and_stop(folder, ending, after):
     """Start the sweep, stop it once `after` runs are done, and return what it said."""
     command = [Path(sys.executable).with_name("workbench"), "sweep", "params/20_try-a.yaml"]
-    process = subprocess.Popen([*command, "--jobs", JOBS], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--jobs", JOBS],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SOAK": str(folder)},
+        # what a job in the background inherits, a signal that is ignored, is not the sweep's doing
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not re.match(rf"\[{after}/", process.stderr.readline()):
         assert process.poll() is None
     process.send_signal(ending)
@@ -53,7 +60,7 @@ def test_a_sweep_that_is_stopped_leaves_no_kernel_and_goes_on_from_there(project
     windows = list(range(2, 2 + COUNT))
     project.params(f"notebook: notebooks/20_try.ipynb\ngrid: {{window: {windows}}}\n")
 
-    told, code = begin_and_stop(ending, after=COUNT // 2)
+    told, code = begin_and_stop(project.path, ending, after=COUNT // 2)
 
     if ending == signal.SIGINT:
         assert code == 130

@@ -34,6 +34,7 @@ from workbench.runs.specs import Plan, shown
 
 _START_S = 300  # a kernel's first word, on a machine that has much else to do
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_open: list[_Kernel | Path] = []  # kernels that run and folders half written, for `abandon`
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def execute(plan: Plan, folder: Path, *, limits: Limits = Limits(), threads: int
     known = inputs.inputs(plan)
     for _ in range(limits.retries + 1):
         partial = store.new_folder(folder)
+        _open.append(partial)
         try:
             clock = time.perf_counter()
             failure = _attempt(plan, partial, limits, threads)
@@ -81,7 +83,20 @@ def execute(plan: Plan, folder: Path, *, limits: Limits = Limits(), threads: int
                 return _finish(plan, partial, known, failure, attempts, started)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+            _open.remove(partial)
     raise AssertionError("unreachable: the last attempt returns")
+
+
+def abandon() -> None:
+    """End every kernel of this process and remove what its runs have written so far.
+
+    For a process that is about to end: a run that goes on after this fails.
+    """
+    for one in reversed(_open):
+        if isinstance(one, _Kernel):
+            one.end()
+        else:
+            shutil.rmtree(one, ignore_errors=True)
 
 
 def _attempt(plan: Plan, partial: Path, limits: Limits, threads: int) -> _Failure | None:
@@ -162,16 +177,22 @@ class _Kernel:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
+    def end(self) -> None:
+        """Kill it, and remove its sockets."""
+        self.kill()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
 
 @contextmanager
 def _kernel(cwd: Path, run: Path, threads: int) -> Iterator[_Kernel]:
     scratch = Path(tempfile.mkdtemp(prefix="wb-"))  # short: a socket's path has 107 bytes
     kernel = _Kernel(cwd, run, scratch, threads)
+    _open.append(kernel)
     try:
         yield kernel
     finally:
-        kernel.kill()
-        shutil.rmtree(scratch, ignore_errors=True)
+        kernel.end()
+        _open.remove(kernel)
 
 
 def _environment(run: Path, scratch: Path, threads: int) -> dict[str, str]:

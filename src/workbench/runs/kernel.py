@@ -1,10 +1,16 @@
-"""The kernel of a run: IPython's, with `workbench.replay` replaced by the one that shares spans."""
+"""The kernel of a run: IPython's, with `workbench.replay` replaced by the one that shares spans.
+
+It never outlives the process that started it, in whatever way that one ended.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import workbench
+from workbench.runs.orphans import end_with
 
 
 def replay(*arguments: Any, **options: Any) -> Any:
@@ -16,6 +22,7 @@ def replay(*arguments: Any, **options: Any) -> Any:
 
 def main() -> None:
     """Start the kernel on the connection file that the command line names."""
+    end_with(int(os.environ["JPY_PARENT_PID"]), signal.SIGKILL)  # jupyter_client sets it
     from ipykernel.kernelapp import launch_new_instance
 
     workbench.replay = replay

@@ -4,12 +4,14 @@
     ← {"run": "20260105T101500Z-3fa1c0de"}                              or {"error": "..."}
 
 Started by a sweep, in a session of its own, so that Ctrl-C reaches only the sweep, which then
-ends its workers by SIGTERM. Should the sweep itself vanish, its workers and their kernels end.
+ends its workers by SIGTERM. Should the sweep itself vanish, its workers get the same signal from
+the system. A worker then ends its kernel, removes the half-written run and is gone, from within
+the signal's handler: an exception raised there could be swallowed by whatever was running, and the
+run go on, to appear in a store that another sweep is filling by then.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -17,7 +19,11 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-_PR_SET_PDEATHSIG = 1
+from workbench.errors import WorkbenchError
+from workbench.runs import redaction
+from workbench.runs.execution import Limits, abandon, execute
+from workbench.runs.orphans import end_with
+from workbench.runs.specs import Plan
 
 
 def main() -> None:
@@ -25,8 +31,7 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints does not get between the replies
     signal.signal(signal.SIGTERM, _stop)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with(int(sys.argv[1]), signal.SIGTERM)
     for line in sys.stdin:
         reply(replies, _done(json.loads(line)))
 
@@ -38,11 +43,6 @@ def reply(replies: TextIO, value: dict[str, Any]) -> None:
 
 
 def _done(order: dict[str, Any]) -> dict[str, Any]:
-    from workbench.errors import WorkbenchError
-    from workbench.runs import redaction
-    from workbench.runs.execution import Limits, execute
-    from workbench.runs.specs import Plan
-
     plan = {**order["plan"], "notebook": Path(order["plan"]["notebook"])}
     try:
         run = execute(
@@ -57,7 +57,8 @@ def _done(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stop(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)  # unwinds: the kernel is ended, the half-written run removed
+    abandon()
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

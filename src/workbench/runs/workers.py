@@ -71,13 +71,15 @@ class _Feeder:
         self._orders, self._waiting, self._events = orders, waiting, events
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in join
         self._stopped = threading.Event()
+        self._changing = threading.Lock()  # no new worker once stopped
         self._worker = self._start()
         self._thread = threading.Thread(target=self._feed, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopped.set()
-        self._worker.terminate()
+        with self._changing:
+            self._stopped.set()
+            self._worker.terminate()
 
     def join(self) -> None:
         try:
@@ -94,7 +96,7 @@ class _Feeder:
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "workbench.runs.worker"],
+            [sys.executable, "-m", "workbench.runs.worker", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -125,10 +127,12 @@ class _Feeder:
             kind = "finished" if "run" in reply else "lost"
             return Event(kind, number, reply.get("run") or reply["error"])
         code = self._worker.wait()
-        if not self._stopped.is_set():
-            sink.close()
-            source.close()
-            self._worker = self._start()
+        with self._changing:
+            if not self._stopped.is_set():
+                with contextlib.suppress(BrokenPipeError):
+                    sink.close()
+                source.close()
+                self._worker = self._start()
         return Event(
             "lost", number, redaction.mask(f"its worker ended with {code}: {self._last_words()}")
         )
