@@ -26,11 +26,13 @@ def services(tmp_path_factory):
             room.down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def functions(services):
-    """Let the session's Pulsar run its functions worker, from here on; give its endpoints."""
+    """Let Pulsar run its functions worker for a module's tests; give its endpoints."""
     from workbench import services as room
 
     room.down(["pulsar"])
     room.up(["pulsar"], functions=True)
-    return services
+    yield services
+    room.down(["pulsar"])
+    room.up(["pulsar"], functions=False)

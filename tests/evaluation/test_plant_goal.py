@@ -15,8 +15,8 @@ SPAN = ("2026-01-12T00:00:00Z", "2026-01-19T00:00:00Z")
 
 
 def test_at_one_false_alert_per_pump_and_week_nine_in_ten_faults_are_found():
-    training = workbench.replay(TOPIC, "2026-01-05T00:00:00Z", SPAN[0])
-    readings = workbench.replay(TOPIC, *SPAN)
+    training = workbench.replay(TOPIC, "2026-01-05T00:00:00Z", SPAN[0], archive="data/archive")
+    readings = workbench.replay(TOPIC, *SPAN, archive="data/archive")
     spec = {"name": "regression", "window": 1, "channels": CHANNELS}
     fitted = detectors.fit(spec, training, sensor="pump")
     readings = readings[~detectors.late(detectors.epoch_ms(readings["event_time"]), 60_000)]

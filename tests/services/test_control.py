@@ -31,7 +31,7 @@ def java_that(tmp_path, monkeypatch):
 
     def make(does):
         path = tmp_path / "jdk" / "bin" / "java"
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         version = 'if [ "$1" = -version ]; then echo \'openjdk version "17.0.9"\' >&2; exit; fi'
         path.write_text(f"#!/bin/sh\n{version}\n{does}\n")
         path.chmod(0o755)
@@ -163,6 +163,27 @@ def test_after_a_crash_of_the_parent_status_shows_and_down_ends_what_runs(own_ho
     assert {one.state for one in others} == {"down"}
     assert room.down(["s3"]) == {"s3": 3}
     assert not any(psutil.pid_exists(pid) for pid in s3.pids)
+
+
+def test_what_a_killed_service_had_started_is_shown_and_ended_before_the_next_start(
+    own_home, java_that
+):
+    java_that("sleep 1000 & sleep 1000")
+    code = "from workbench import services; services.up(['s3'])"
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    assert eventually(lambda: state.load()["processes"].get("s3"))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    psutil.Process(state.load()["processes"]["s3"]["pid"]).kill()
+    assert eventually(lambda: len(processes.processes("s3")) == 2)
+
+    (left,) = room.status(["s3"])
+    java_that("echo anew; exit 1")
+    with pytest.raises(ServicesError, match="s3 ended while starting"):
+        room.up(["s3"])
+
+    assert (left.state, left.detail) == ("down", "it was killed, these it had started")
+    assert not any(psutil.pid_exists(pid) for pid in left.pids)
 
 
 def test_a_service_that_ignores_the_request_to_end_is_killed(own_home, java_that, monkeypatch):

@@ -47,7 +47,7 @@ class Status:
     state
         `up` (answers), `starting` (runs, but does not answer yet) or `down`.
     detail
-        What a service that is `starting` still lacks.
+        What a service that is `starting` still lacks, or whose processes those of a `down` one are.
     address
         Where clients reach it.
     pids
@@ -97,12 +97,14 @@ def up(
     with states.locked():
         state = states.load()
         _set_options(state, {"deletion_lag_ms": deletion_lag_ms, "functions": functions})
-        down = [name for name in chosen if not processes(name)]
+        down = [name for name in chosen if not _lives(name, state)]
         for name in down:
+            stop(name)  # what one that was killed left behind: a function of Pulsar's, say
             _check_ports(name, state)
         try:
             for name in down:
                 state["starts"][name] = state["starts"].get(name, 0) + 1
+                state["processes"].pop(name, None)
                 states.save(state)  # first: after a crash, what runs must be known
                 _SERVICES[name].launch(state)
                 state["processes"][name] = _identity(name)
@@ -150,6 +152,15 @@ def _identity(name: str) -> dict[str, float]:
     return {"pid": first[0].pid, "created": first[0].create_time()} if first else {}
 
 
+def _lives(name: str, state: State) -> bool:
+    """Tell whether the service itself runs: processes that it started may survive it."""
+    found = processes(name)
+    known = state["processes"].get(name)
+    if not known:  # a crash of who started it came first
+        return bool(found)
+    return any(known == {"pid": one.pid, "created": one.create_time()} for one in found)
+
+
 def _check_ports(name: str, state: State) -> None:
     for port_name in _SERVICES[name].ports:
         port = state["ports"][port_name]
@@ -176,7 +187,7 @@ def _wait(name: str, state: State) -> None:
     bar = tqdm(desc=f"{name}: starting", bar_format="{desc} {elapsed}", disable=None)
     with bar:
         while lacks := service.missing(state):
-            if not processes(name):
+            if not _lives(name, state):
                 raise _failure(f"{name} ended while starting", name)
             if time.monotonic() > deadline:
                 raise _failure(f"{name} is not ready after {_READY_S} s: {lacks}", name)
@@ -211,10 +222,13 @@ def status(names: Collection[str] = NAMES) -> list[Status]:
 
 def _status(name: str, state: State) -> Status:
     found = processes(name)
-    lacks = _SERVICES[name].missing(state) if found else ""
+    lives = _lives(name, state)
+    lacks = _SERVICES[name].missing(state) if lives else ""
+    if found and not lives:
+        lacks = "it was killed, these it had started"
     return Status(
         name=name,
-        state=("starting" if lacks else "up") if found else "down",
+        state=("starting" if lacks else "up") if lives else "down",
         detail=lacks,
         address=state["endpoints"][_SERVICES[name].address],
         pids=tuple(process.pid for process in found),

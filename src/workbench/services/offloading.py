@@ -6,6 +6,7 @@ import re
 import struct
 import time
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -171,7 +172,7 @@ class _Bucket:
 def _verified(topic: str, bucket: _Bucket) -> list[OffloadedLedger]:
     info = broker.get(f"{broker.rest_path(topic)}/internal-info")
     stored = []
-    for one in info["ledgers"]:
+    for one in sorted(info["ledgers"], key=itemgetter("ledgerId")):  # they come in any order
         if one.get("isOffloaded"):
             key = f"{bucket.prefix}{one['offloadedContextUuid']}-ledger-{one['ledgerId']}"
             size = _object_bytes(bucket.client, bucket.name, key)
