@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from workbench.services.artifacts import connector_jars
 from workbench.services.broker import connect, topics
+from workbench.services.connector import connector_jars
 from workbench.services.control import Status, down, logs, ports, status, up
 from workbench.services.ingestion import Ingested, ingest, ingest_frame
 from workbench.services.jdk import java

@@ -33,6 +33,7 @@ PULSAR = "4.0.8"
 S3PROXY = "4.1.0"
 FLINK = "1.20.5"
 CONNECTOR = "4.1.0-1.18"  # the newest that Maven Central has; 4.2.0-1.20 is announced
+ECJ = "3.37.0"  # the newest line that writes classes for, and runs on, Java 17
 
 # group: (coordinates, whether their dependencies come along)
 GROUPS: dict[str, tuple[list[str], bool]] = {
@@ -50,6 +51,7 @@ GROUPS: dict[str, tuple[list[str], bool]] = {
         ],
         True,
     ),
+    "compiler": ([f"org.eclipse.jdt:ecj:{ECJ}"], False),  # of Java; the JDK wheel has none
 }
 _PROVIDED = {"org.slf4j:slf4j-api"}  # Flink has its own; s3proxy's stays
 _LOCK = Path(__file__).with_name("artifacts.lock")
@@ -70,24 +72,13 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "workbench"
 
 
-def connector_jars() -> list[Path]:
-    """Return the jars that Flink needs to read and write Pulsar, for `pipeline.jars`.
-
-    Raises
-    ------
-    ServicesError
-        If they are not cached and cannot be downloaded, or are not what was pinned.
-    """
-    return fetch("connector")
-
-
 def pulsar_home() -> Path:
     """Return the unpacked Pulsar distribution, shared by all projects of this user."""
     target = cache() / f"pulsar-{PULSAR}"
     if target.is_dir():
         return target
     archive, *_ = fetch("pulsar")
-    with _locked(), tempfile.TemporaryDirectory(dir=cache(), prefix="unpack-") as folder:
+    with locked(), tempfile.TemporaryDirectory(dir=cache(), prefix="unpack-") as folder:
         if not target.is_dir():
             _unpack(archive, Path(folder))
             (unpacked,) = Path(folder).iterdir()
@@ -107,7 +98,7 @@ def function_packages() -> Path:
     target = cache() / f"functions-{_sha256(pins)[:16]}"
     if target.is_dir():
         return target
-    with _locked(), tempfile.TemporaryDirectory(dir=cache(), prefix="install-") as folder:
+    with locked(), tempfile.TemporaryDirectory(dir=cache(), prefix="install-") as folder:
         if not target.is_dir():
             packages = Path(folder) / "packages"
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
@@ -137,7 +128,7 @@ def fetch(group: str) -> list[Path]:
         If a file cannot be downloaded, or its sha256 is not the pinned one.
     """
     pins = pinned(group)
-    with _locked():
+    with locked():
         missing = [pin for pin in pins if not is_intact(pin)]
         if missing:
             _download(group, missing)
@@ -236,7 +227,7 @@ def _short(err: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _locked() -> Iterator[None]:
+def locked() -> Iterator[None]:
     """Let one process at a time download or unpack; a crash releases it."""
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / "lock").open("w") as file:
