@@ -29,3 +29,24 @@ def test_a_secret_is_not_in_the_repr(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
 
     assert "hunter2" not in repr(endpoints.endpoints())
+
+
+def test_a_token_may_stand_in_a_file(tmp_path, monkeypatch):
+    path = tmp_path / "token"
+    path.write_text("hunter2\n")
+    monkeypatch.delenv("WORKBENCH_BROKER_TOKEN", raising=False)
+    monkeypatch.setenv("WORKBENCH_BROKER_TOKEN_FILE", str(path))
+
+    assert endpoints.endpoints().broker_token == path.read_text().strip()
+    assert endpoints.broker_token_file() == path
+
+
+def test_a_token_is_passed_to_jobs_in_a_file_that_its_owner_alone_reads(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WORKBENCH_BROKER_TOKEN", "hunter2")
+    monkeypatch.delenv("WORKBENCH_BROKER_TOKEN_FILE", raising=False)
+
+    path = endpoints.broker_token_file()
+
+    assert path.read_text() == "hunter2"
+    assert path.stat().st_mode & 0o777 == 0o600

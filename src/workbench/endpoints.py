@@ -54,7 +54,8 @@ class Endpoints:
     s3_key, s3_secret
         `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`.
     broker_token
-        JSON web token for broker and admin (`WORKBENCH_BROKER_TOKEN`).
+        JSON web token for broker and admin (`WORKBENCH_BROKER_TOKEN`, or the content of the file
+        `WORKBENCH_BROKER_TOKEN_FILE`).
     """
 
     broker: str = field(default="", metadata={"env": "WORKBENCH_BROKER"})
@@ -74,7 +75,24 @@ def endpoints() -> Endpoints:
         one.name: os.environ.get(one.metadata["env"]) or known.get(one.name, "")
         for one in fields(Endpoints)
     }
+    named = os.environ.get("WORKBENCH_BROKER_TOKEN_FILE")
+    if named and not values["broker_token"]:
+        values["broker_token"] = Path(named).read_text(encoding="utf-8").strip()
     return Endpoints(**values)
+
+
+def broker_token_file() -> Path:
+    """Return a file with the broker's token, for jobs: whoever is told its name learns no secret.
+
+    It is `WORKBENCH_BROKER_TOKEN_FILE`, or one in WORKBENCH_HOME that its owner alone can read.
+    """
+    if named := os.environ.get("WORKBENCH_BROKER_TOKEN_FILE"):
+        return Path(named).resolve()
+    path = home().resolve() / "broker-token"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(endpoints().broker_token)
+    return path
 
 
 def _local() -> dict[str, str]:

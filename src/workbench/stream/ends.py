@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.csv
 
 from workbench.detectors import epoch_ms
-from workbench.endpoints import Endpoints
+from workbench.endpoints import Endpoints, broker_token_file
 from workbench.errors import StreamError, did_you_mean
 from workbench.stream.definition import Stream
 from workbench.stream.views import quoted
 
 KEY = "message_key"
+REFUSED = "refused"  # why a message is no reading
 LATE = {"message_id": "STRING", "sensor": "STRING", "event_ms": "BIGINT"}
 SCORES = {
     "message_id": "STRING",
@@ -88,15 +89,14 @@ def pulsar_source(stream: Stream, known: Endpoints, *, start: str, subscription:
         "connector": "pulsar",
         "topics": stream.topic,
         "service-url": known.broker,
-        "format": "json",
-        "json.ignore-parse-errors": "true",
+        "format": "reading",
         "source.start.message-id": start,
         "source.subscription-name": subscription,
         **_token(known),
     }
     row_time, event_ms = _pulsar_times(stream)
     return table(
-        "source", {stream.sensor: "STRING", **numbers, **named, **metadata}, options,
+        "source", {stream.sensor: "STRING", **numbers, **named, REFUSED: "STRING", **metadata}, options,
         row_time, event_ms, _watermark(stream),
     )  # fmt: skip
 
@@ -105,7 +105,9 @@ def _pulsar_times(stream: Stream) -> tuple[str, str]:
     """DESIGN D10: event time of the message if set, else the named field, else publish time."""
     message = "CASE WHEN EXTRACT(EPOCH FROM `message_event_time`) > 0 THEN `message_event_time` END"
     named = f"TO_TIMESTAMP_LTZ(`{stream.event_time}`, 3), " if stream.event_time else ""
-    row_time = f"COALESCE({message}, {named}`message_publish_time`)"
+    # what is no reading must not move time on
+    refused = f"CASE WHEN `{REFUSED}` IS NOT NULL THEN TO_TIMESTAMP_LTZ(0, 3) END"
+    row_time = f"COALESCE({refused}, {message}, {named}`message_publish_time`)"
     whole = f"EXTRACT(EPOCH FROM {row_time}) * 1000 + EXTRACT(MILLISECOND FROM {row_time})"
     return f"`ts` AS {row_time}", f"`event_ms` AS {whole}"
 
@@ -134,7 +136,7 @@ def _token(known: Endpoints) -> dict[str, str]:
         "pulsar.client.authPluginClassName": (
             "org.apache.pulsar.client.impl.auth.AuthenticationToken"
         ),
-        "pulsar.client.authParams": f"token:{known.broker_token}",
+        "pulsar.client.authParams": broker_token_file().as_uri(),
     }
 
 

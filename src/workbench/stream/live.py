@@ -13,14 +13,12 @@ from pathlib import Path
 from time import sleep as pause
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from workbench import services
 from workbench.endpoints import Endpoints, endpoints, home
 from workbench.errors import StreamError
 from workbench.services import broker
 from workbench.stream import ends
 from workbench.stream.definition import Stream, load_stream
+from workbench.stream.functions import job_jars
 from workbench.stream.job import chosen, define, environment, execute, failure, inserts
 from workbench.stream.views import columns as alert_columns
 
@@ -46,6 +44,11 @@ class Job:
     stream: str
     package: str
     _client: JobClient
+
+    @property
+    def id(self) -> str:
+        """Flink's id of it, 32 hexadecimal digits."""
+        return str(self._client.get_job_id())
 
     def state(self) -> str:
         """Return what Flink says of the job: `RUNNING`, `FAILED`, ..."""
@@ -99,21 +102,35 @@ def start(
     ServicesError
         If the broker or a topic is not there.
     """
+    settings = {
+        "execution.checkpointing.dir": (home().resolve() / "flink" / "checkpoints").as_uri(),
+        "restart-strategy.type": "fixed-delay" if restarts else "none",
+        "restart-strategy.fixed-delay.attempts": str(max(restarts, 1)),
+        "restart-strategy.fixed-delay.delay": "2 s",
+    }
+    return launch(stream, settings, position=position, package=package)
+
+
+def launch(
+    stream: str | Path | Stream,
+    settings: Mapping[str, str],
+    *,
+    position: str = "latest",
+    package: str | None = None,
+) -> Job:
+    """Start the job wherever Flink's `settings` say, and return once it is accepted there.
+
+    Parameters and errors are those of `start`.
+    """
     found, known = load_stream(stream), endpoints()
     first = chosen(found, package)
     check_topics(found)
-    env = environment(
-        pipeline__jars=";".join(jar.as_uri() for jar in services.connector_jars()),
-        execution__checkpointing__interval="5 s",
-        execution__checkpointing__dir=(home() / "flink" / "checkpoints").as_uri(),
-        restart_strategy__type="fixed-delay" if restarts else "none",
-        restart_strategy__fixed_delay__attempts=str(max(restarts, 1)),
-        restart_strategy__fixed_delay__delay="2 s",
-    )
+    jars = ";".join(jar.as_uri() for jar in job_jars())
+    common = {"pipeline.jars": jars, "execution.checkpointing.interval": "5 s"}
+    env = environment(brief=False, **{**common, **settings})
     subscription = f"workbench-{found.name}"
     source = ends.pulsar_source(found, known, start=position, subscription=subscription)
     execute(env, source, found)
-    _define_message_ids(env)
     define(env, found, first, package or found.detector, message_id=ends.MESSAGE_ID["pulsar"])
     sinks = _sinks(found, known)
     for statement in sinks.values():
@@ -187,50 +204,3 @@ def _sinks(stream: Stream, known: Endpoints) -> dict[str, str]:
         return {"alerts": alerts}
     scores = ends.pulsar_sink("scores_sink", ends.SCORES, stream.scores, known)
     return {"alerts": alerts, "scores": scores}
-
-
-def _define_message_ids(env: Any) -> None:
-    from pyflink.table import DataTypes
-    from pyflink.table.udf import udf
-
-    function = udf(message_id_texts, result_type=DataTypes.STRING(), func_type="pandas")
-    env.create_temporary_function("message_id_text", function)
-
-
-def message_id_texts(ids: pd.Series[Any]) -> pd.Series[Any]:
-    """Return "ledger:entry:partition:batch" of the connector's message ids."""
-    return pd.Series([message_id_text(bytes(one)) for one in ids], dtype=object)
-
-
-def message_id_text(encoded: bytes) -> str:
-    """Return "ledger:entry:partition:batch" of one serialised message id.
-
-    Examples
-    --------
-    >>> message_id_text(bytes([8, 0x96, 1, 16, 3, 32, 2]))
-    '150:3:-1:2'
-
-    Notes
-    -----
-    Source: apache/pulsar, PulsarApi.proto, MessageIdData: varints 1 ledgerId, 2 entryId,
-    3 partition (-1 if unset), 4 batch_index (-1 if unset).
-    """
-    values = {3: -1, 4: -1}
-    position = 0
-    while position < len(encoded):
-        tag, position = _varint(encoded, position)
-        if tag & 7 != 0:  # ack_set and what may follow it: not part of an id
-            break
-        value, position = _varint(encoded, position)
-        values[tag >> 3] = value - (1 << 64) if value >> 63 else value
-    return f"{values[1]}:{values[2]}:{values[3]}:{values[4]}"
-
-
-def _varint(encoded: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = encoded[position]
-        value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            return value, position
