@@ -140,7 +140,7 @@ def test_what_is_not_csv_is_refused(csv, content, reason):
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     assert refusal(tmp_path / "none.csv") == (
-        f"not a CSV file: No such file or directory\n  in {tmp_path}/none.csv"
+        f"cannot be read: No such file or directory\n  in {tmp_path}/none.csv"
     )
 
 

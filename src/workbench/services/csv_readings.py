@@ -43,9 +43,10 @@ def read_csv(
 def _read_text(path: Path, columns: list[str]) -> pd.DataFrame:
     try:
         text = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as err:
-        reason = err.strerror if isinstance(err, OSError) else str(err).strip()
-        raise ServicesError(f"not a CSV file: {reason}", where=path) from err
+    except OSError as err:
+        raise ServicesError(f"cannot be read: {err.strerror}", where=path) from err
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as err:
+        raise ServicesError(f"not a CSV file: {str(err).strip()}", where=path) from err
     if not isinstance(text.index, pd.RangeIndex):  # pandas took the first column for an index
         raise ServicesError("not a CSV file: its lines are longer than its header", where=path)
     for column in columns:
