@@ -1,4 +1,4 @@
-"""The Pulsar connector for Flink, with two of its classes replaced.
+"""The Pulsar connector for Flink, with three of its classes replaced.
 
 The released connector loses readings when it is restored within a batch (FLINK-36180) and counts
 readings twice when a broker restarts under it. What stands in `java/` mends both, and says how; it
