@@ -39,18 +39,28 @@ def readings():
 
 
 @pytest.fixture(scope="session")
-def package_folder(tmp_path_factory, readings):
-    """A robust z-score on both channels; alarm at 2 of 3 above 3, off after 4 below."""
+def package_folder(tmp_path_factory):
+    """A robust z-score on both channels; alarm at 2 of 3 above 3, off after 4 below.
+
+    It was fitted on readings of the day before those of the other tests.
+    """
     spec = {
         "name": "robust_z",
         "window": 4,
         "channels": ["flow_l_min", "pressure_bar"],
         "max_span_s": 600,
     }
-    detector = detectors.fit(spec, readings.head(600), sensor="pump")
+    earlier = troubled(600, seed=2)
+    earlier["event_time"] -= pd.Timedelta(days=1)
+    detector = detectors.fit(spec, earlier, sensor="pump")
+    training = {
+        "topic": "persistent://public/default/pumps",
+        "start": "2026-01-03T23:00:00Z",
+        "stop": "2026-01-04T23:00:00Z",
+    }
     folder = tmp_path_factory.mktemp("package") / "detector"
     detectors.save(
-        detector, folder, threshold=3.0, rule=detectors.EpisodeRule(2, 3, 4), training={}
+        detector, folder, threshold=3.0, rule=detectors.EpisodeRule(2, 3, 4), training=training
     )
     return folder
 

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -6,8 +8,8 @@ import pandas as pd
 import pytest
 
 from workbench import detectors
-from workbench.errors import PackageError, PromotionRefused, StreamError
-from workbench.stream import find_package, parse_stream, promote
+from workbench.errors import PackageError, StreamError
+from workbench.stream import find_package, promote, rollback
 from workbench.stream.promotions import (
     BEGINNING,
     Promotion,
@@ -151,52 +153,6 @@ def _score(store, package_id, one):
     )
 
 
-def test_a_package_that_does_not_fit_is_refused_with_every_reason(store, package_folder):
-    narrow = parse_stream(
-        "narrow",
-        {
-            "topic": "t",
-            "sensor": "pump",
-            "channels": ["pressure_bar"],
-            "alerts": "a",
-            "window": 2,
-        },
-    )
-
-    with pytest.raises(PromotionRefused) as error:
-        promote(package_folder, stream=narrow)
-
-    package = detectors.load(package_folder).id[:16]
-    assert str(error.value) == (
-        f"package {package} is refused for stream narrow:\n"
-        "  - the stream has no channel flow_l_min\n"
-        "  - its window is 4, the stream's 2"
-    )
-    assert not store.exists()
-
-
-def test_another_rule_than_the_champions_is_refused(store, package_folder, stream, tmp_path):
-    append(_promotion(add_package(package_folder), BEGINNING))
-    package = detectors.load(package_folder)
-    detectors.save(
-        package.detector,
-        tmp_path / "other",
-        threshold=3.0,
-        rule=detectors.EpisodeRule(),
-        training={},
-    )
-
-    with pytest.raises(PromotionRefused) as error:
-        promote(tmp_path / "other", stream=stream)
-
-    other = detectors.load(tmp_path / "other").id[:16]
-    assert str(error.value) == (
-        f"package {other} is refused for stream pumps:\n"
-        "  - its rule is k=1, n=1, m=1, the champion has k=2, n=3, m=4: "
-        "train with that one, or give the stream a rule"
-    )
-
-
 def test_what_is_champion_already_is_not_promoted_again(store, package_folder, stream):
     append(_promotion(add_package(package_folder), BEGINNING))
 
@@ -207,15 +163,116 @@ def test_what_is_champion_already_is_not_promoted_again(store, package_folder, s
     assert json.loads(log_path("pumps").read_text())["package"] == again.package
 
 
-def test_an_unknown_role_is_refused(store, package_folder, stream):
+def test_two_who_promote_at_once_do_not_both_win(store):
+    append(_promotion("a", BEGINNING))
+    append(_promotion("b", _soon(30)), seen=1)
+
     with pytest.raises(StreamError) as error:
-        promote(package_folder, stream=stream, role="champoin")
+        append(_promotion("c", _soon(60)), seen=1)
 
-    assert str(error.value) == "there is no role 'champoin'\n  did you mean 'champion'?"
+    assert str(error.value) == (
+        "somebody else promoted b as champion at 2026-01-01T00:00:00Z, after this one was "
+        f"compared with what scored the stream then\n  in {log_path('pumps')}\n"
+        "  nothing is promoted: look at `workbench promotions`, then do it again"
+    )
+    assert [one.package for one in promotions("pumps")] == ["a", "b"]
 
 
-def test_a_run_without_a_package_is_refused(store, stream, tmp_path):
+def test_of_many_processes_that_promote_at_once_one_wins(store):
+    append(_promotion("a", BEGINNING))
+    code = (
+        "import sys, time\n"
+        "from workbench.stream.promotions import *\n"
+        "now = round(time.time() * 1000)\n"
+        "try: append(Promotion('pumps', 'champion', sys.argv[1], now + 30_000, ''), seen=1)\n"
+        "except StreamError: sys.exit(1)"
+    )
+    several = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "bcde"]
+
+    codes = [one.wait(120) for one in several]
+
+    assert sorted(codes) == [0, 1, 1, 1]
+    winner = "bcde"[codes.index(0)]
+    assert [one.package for one in promotions("pumps")] == ["a", winner]
+
+
+def _packages(folder, detector, thresholds):
+    """Write packages into the store that differ in their threshold, and return their ids."""
+    found = []
+    for threshold in thresholds:
+        path = folder / f"package-{threshold}"
+        rule = detectors.EpisodeRule(2, 3, 4)
+        detectors.save(detector, path, threshold=threshold, rule=rule, training={})
+        found.append(add_package(path))
+    return found
+
+
+def test_a_rollback_brings_back_the_bytes_of_the_one_before(
+    store, package_folder, stream, tmp_path
+):
+    ids = _packages(tmp_path, detectors.load(package_folder).detector, [2.0, 3.0, 4.0])
+    append(_promotion(ids[0], BEGINNING))
+    for package in ids[1:]:
+        append(_promotion(package, _soon(30)))
+    bytes_before = (store / "packages" / ids[1] / "arrays.npz").read_bytes()
+
+    first = rollback(stream, why="too many alerts")
+    second = rollback(stream)
+
+    assert [one.package for one in promotions("pumps")] == [*ids, ids[1], ids[0]]
+    assert [(one.undoes, one.why) for one in (*first, *second)] == [
+        (3, "too many alerts"),
+        (2, ""),
+    ]
+    assert first[0].effective_ms > time.time() * 1000
+    assert (store / "packages" / ids[1] / "arrays.npz").read_bytes() == bytes_before
+    with pytest.raises(StreamError) as error:
+        rollback(stream)
+    assert str(error.value) == (
+        f"there is no champion of stream pumps before {ids[0][:16]}\n  in {log_path('pumps')}"
+    )
+
+
+def test_a_rollback_of_some_sensors_leaves_the_others_alone(
+    store, package_folder, stream, tmp_path
+):
+    ids = _packages(tmp_path, detectors.load(package_folder).detector, [2.0, 3.0, 4.0])
+    append(_promotion(ids[0], BEGINNING))
+    append(_promotion(ids[1], _soon(30), sensors=("pump-1", "pump-2")))
+    append(_promotion(ids[2], _soon(30), sensors=("pump-2", "pump-3")))
+
+    written = rollback(stream)
+
+    assert [(one.package, one.sensors) for one in written] == [
+        (ids[0], ("pump-2", "pump-3")),
+        (ids[1], ("pump-2",)),
+    ]
+    sensors = np.array(["pump-1", "pump-2", "pump-3", "pump-4"], dtype=object)
+    log = promotions("pumps")
+    held = in_force(log, sensors, np.full(4, _soon(3600)))
+    assert [log[at].package for at in held] == [ids[1], ids[1], ids[0], ids[0]]
+
+
+def test_a_rollback_to_a_package_that_was_changed_is_refused(
+    store, package_folder, stream, tmp_path
+):
+    ids = _packages(tmp_path, detectors.load(package_folder).detector, [2.0, 3.0])
+    append(_promotion(ids[0], BEGINNING))
+    append(_promotion(ids[1], _soon(30)))
+    path = store / "packages" / ids[0] / "detector.json"
+    path.write_bytes(path.read_bytes().replace(b"2.0", b"9.0"))
+
     with pytest.raises(PackageError) as error:
-        promote(tmp_path, stream=stream)
+        rollback(stream)
 
-    assert str(error.value) == f"the run has no detector package\n  in {tmp_path}"
+    assert error.value.message.endswith(f"expected {ids[0][:16]}")
+    assert len(promotions("pumps")) == 2
+
+
+def test_nothing_can_be_rolled_back_where_nothing_was_promoted(store, stream):
+    with pytest.raises(StreamError) as error:
+        rollback(stream)
+
+    assert str(error.value) == (
+        f"stream pumps has no champion to take back\n  in {log_path('pumps')}"
+    )

@@ -34,7 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Tell what is missing or wrong on this machine."),
     "ingest": ("services", "Send a CSV file to a topic."),
     "offload": ("services", "Close a topic's open ledger and offload it."),
-    "promote": ("stream", "Let a run's detector score a stream, if it passes the gate."),
+    "promote": ("promotions", "Let a run's detector score a stream, if it passes the gate."),
+    "promotions": ("promotions", "List which detector scored a stream, from when and why."),
+    "rollback": ("promotions", "Let the detector before the last promotion score again."),
+    "refit": ("promotions", "Fit a stream's champion on recent data and promote it if it may."),
     "stream": ("stream", "Run, inspect and stop streaming jobs."),
     "parity": ("stream", "Prove that notebook and stream score alike."),
 }

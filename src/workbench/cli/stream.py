@@ -1,7 +1,9 @@
-"""`workbench promote`, `stream` and `parity`."""
+"""`workbench stream` and `parity`."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,45 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from workbench.stream import Stream
-
-
-@click.command()
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--stream", "name", required=True, help="The stream whose detector this becomes.")
-@click.option("--as", "role", type=click.Choice(["champion", "challenger"]), default="champion")
-@click.option("--threshold", type=float, help="In place of the package's.")
-@click.option("--sensor", "sensors", multiple=True, help="Only for this sensor; may be repeated.")
-@click.option("--effective", help="From which event time, ISO-8601 UTC [default: 30 s ahead].")
-@click.option("--readings", type=click.IntRange(min=1), help="Of the archive, to prove parity on.")
-def promote(
-    run: Path,
-    name: str,
-    role: str,
-    threshold: float | None,
-    sensors: tuple[str, ...],
-    effective: str | None,
-    readings: int | None,
-) -> None:
-    """Let the detector of RUN score a stream, if it passes the gate.
-
-    \b
-    Example:
-        workbench promote runs/20260901T120000Z-3fa1c --stream plant --as challenger
-    """
-    from workbench import stream  # here, so that --help starts without pyflink
-    from workbench.stream.parity import READINGS
-
-    promotion = stream.promote(
-        run,
-        stream=name,
-        role=role,
-        threshold=threshold,
-        sensors=sensors,
-        effective=effective,
-        readings=readings or READINGS,
-    )
-    click.echo(f"{promotion.package[:16]} is {role} of {name} from {promotion.effective}")
-    click.echo(f"parity: {promotion.certificate}")
+    from workbench.stream.session import Submitted
 
 
 @click.group()
@@ -75,22 +39,6 @@ def show_sql(name: str, package: str | None) -> None:
     click.echo(room.sql(name, package=package))
 
 
-@stream.command("promotions")
-@click.argument("name")
-def show_promotions(name: str) -> None:
-    """List which package scored the stream, from when.
-
-    \b
-    Example:
-        workbench stream promotions plant
-    """
-    from workbench import stream as room
-
-    for one in room.promotions(room.load_stream(name).name):
-        sensors = " ".join(one.sensors) or "all sensors"
-        click.echo(f"{one.role:10} {one.package[:16]}  from {one.effective:24}  {sensors}")
-
-
 @stream.command("run")
 @click.argument("name")
 @click.option("--start", help="Replay the archive from this event time, ISO-8601 UTC.")
@@ -104,6 +52,14 @@ def show_promotions(name: str) -> None:
     help="Live: where to begin, latest, earliest or ledger:entry:partition.",
 )
 @click.option("--for", "seconds", type=float, help="Live: end after so many seconds.")
+@click.option(
+    "--target",
+    type=click.Choice(["mini", "session", "kubernetes"]),
+    default="mini",
+    show_default=True,
+    help="Where: in this process, on a session cluster, or only write the files of a deployment.",
+)
+@click.option("--jobmanager", metavar="HOST:PORT", help="Of the session cluster's REST API.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the SQL, start nothing.")
 def run_stream(
     name: str,
@@ -113,15 +69,18 @@ def run_stream(
     package: str | None,
     position: str,
     seconds: float | None,
+    target: str,
+    jobmanager: str | None,
     dry_run: bool,
 ) -> None:
-    """Score a stream in Flink's mini cluster, live until Ctrl-C.
+    """Score a stream in Flink's mini cluster, live until Ctrl-C, or wherever --target says.
 
     With --start, --stop or --out: the readings of the archive, to their end, into files.
 
     \b
     Example:
         workbench stream run plant --start 2026-01-12T00:00:00Z
+        workbench stream run plant --target session
     """
     from workbench import stream as room
 
@@ -132,6 +91,9 @@ def run_stream(
     if start or stop or out:
         _replay(found, start, stop, package, out)
         return
+    if target == "session":
+        _submit(name, jobmanager, position, package)
+        return
     job = room.start(found, position=position, package=package)
     click.echo(f"{found.name} runs: {found.topic} to {found.alerts}; Ctrl-C ends it", err=True)
     try:
@@ -139,6 +101,95 @@ def run_stream(
     except KeyboardInterrupt:
         click.echo("stopping", err=True)
     job.stop()
+
+
+def _submit(name: str, jobmanager: str | None, position: str, package: str | None) -> None:
+    from workbench.stream import session
+
+    _told(session.submit(name, jobmanager=jobmanager, position=position, package=package))
+
+
+def _told(job: Submitted) -> None:
+    click.echo(f"job {job.job} runs at {job.jobmanager}/#/job/{job.job}/overview")
+    if job.restored:
+        click.echo(f"restored from {job.restored}")
+
+
+@stream.command("status")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--json", "as_json", is_flag=True, help="One object a line.")
+def show_status(names: tuple[str, ...], as_json: bool) -> None:
+    """Show how the jobs on session clusters are, of all streams or those named.
+
+    \b
+    Example:
+        workbench stream status plant
+    """
+    from workbench.stream import session
+
+    for name in names or [session.name_of(one) for one in session.remembered()]:
+        now = session.status(name)
+        if as_json:
+            click.echo(json.dumps(asdict(now)))
+            continue
+        told = f"{now.checkpoints} checkpoints, {now.restarts} restarts since {now.since}"
+        click.echo(f"{now.stream:16} {now.state:10} {told}  {now.jobmanager}")
+        if now.failure:
+            click.echo(f"  last failure: {now.failure}")
+
+
+@stream.command("stop")
+@click.argument("name")
+@click.option(
+    "--savepoint/--no-savepoint",
+    default=True,
+    show_default=True,
+    help="Without one the newest checkpoint stays.",
+)
+def stop_stream(name: str, savepoint: bool) -> None:
+    """End a job on a session cluster; its state stays, for `resume`.
+
+    \b
+    Example:
+        workbench stream stop plant
+    """
+    from workbench.stream import session
+
+    path = session.stop(name, with_savepoint=savepoint)
+    click.echo(f"{name} stopped" + (f", savepoint {path}" if path else ""))
+
+
+@stream.command("savepoint")
+@click.argument("name")
+def write_savepoint(name: str) -> None:
+    """Write the state of a job on a session cluster to a savepoint; it runs on.
+
+    \b
+    Example:
+        workbench stream savepoint plant
+    """
+    from workbench.stream import session
+
+    click.echo(session.savepoint(name))
+
+
+@stream.command("resume")
+@click.argument("name")
+@click.option("--from", "restored", help="Savepoint or checkpoint [default: the newest].")
+@click.option("--package", help="Id of another package in place of the one it ran with.")
+@click.option("--jobmanager", metavar="HOST:PORT", help="Of another session cluster.")
+def resume_stream(
+    name: str, restored: str | None, package: str | None, jobmanager: str | None
+) -> None:
+    """Go on where the job was when it was stopped, or when its JobManager died.
+
+    \b
+    Example:
+        workbench stream resume plant
+    """
+    from workbench.stream import session
+
+    _told(session.resume(name, jobmanager=jobmanager, package=package, restored=restored))
 
 
 def _replay(

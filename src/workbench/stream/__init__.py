@@ -11,6 +11,9 @@ from workbench.stream.job import Outcome, run, sql
 from workbench.stream.live import Job, start
 from workbench.stream.parity import Certificate, certificate, compare, parity
 from workbench.stream.promotions import Promotion, find_package, promotions
+from workbench.stream.refitting import refit
+from workbench.stream.rollback import rollback
+from workbench.stream.verdict import Verdict, verdict
 
 __all__ = [
     "Certificate",
@@ -18,6 +21,7 @@ __all__ = [
     "Outcome",
     "Promotion",
     "Stream",
+    "Verdict",
     "certificate",
     "compare",
     "find_package",
@@ -26,8 +30,11 @@ __all__ = [
     "parse_stream",
     "promote",
     "promotions",
+    "refit",
+    "rollback",
     "run",
     "sql",
     "start",
     "streams",
+    "verdict",
 ]

@@ -12,6 +12,7 @@
     rule: {k: 3, n: 5, m: 10}                     # in place of the package's (optional)
     alerts: persistent://public/default/alerts    # where alerts go
     scores: persistent://public/default/scores    # where scores go (optional)
+    gate: {labels: data/labels.csv, days: 3.5}    # what promotion asks, see demands.py (optional)
 
 Everything is checked when the file is read, before anything starts.
 """
@@ -30,6 +31,7 @@ from workbench.cards import Card, Shown
 from workbench.detectors import EpisodeRule
 from workbench.endpoints import project
 from workbench.errors import DetectorError, StreamError, did_you_mean
+from workbench.stream.demands import Gate, parse_gate
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MOST_READINGS = 10_000  # per window: what one sensor's state may hold
@@ -64,6 +66,8 @@ class Stream(Shown):
         `champion`, `challenger` or a package id.
     threshold, rule
         In place of those in the package; None: the package's.
+    gate
+        What a detector must show before it may score.
     """
 
     name: str
@@ -79,6 +83,7 @@ class Stream(Shown):
     threshold: float | None = None
     rule: EpisodeRule | None = None
     scores: str = ""
+    gate: Gate = field(default_factory=Gate)
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -121,6 +126,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "lateness_s": ((int, float), "a number of seconds"),
     "threshold": ((int, float), "a number"),
     "rule": ((dict,), "k, n and m"),
+    "gate": ((dict,), "what promotion asks"),
 }
 _NEEDED = ("topic", "sensor", "channels", "alerts", "window")
 
@@ -172,6 +178,8 @@ def parse_stream(name: str, content: object) -> Stream:
     values: dict[str, Any] = {**content, "channels": tuple(content["channels"])}
     if "rule" in values:
         values["rule"] = _rule(values["rule"])
+    if "gate" in values:
+        values["gate"] = parse_gate(values["gate"])
     stream = Stream(name=name, **values)
     _check_names(stream)
     _check_numbers(stream)

@@ -149,7 +149,7 @@ def parity(
     outcome = run(found, frame, time_column=time, package=judged.id)
     batch = detect(
         as_run(found, judged),
-        _with_derived(found, frame),
+        with_derived(found, frame),
         sensor=found.sensor,
         time=time,
         lateness_ms=found.lateness_ms,
@@ -190,7 +190,7 @@ def _last(stream: Stream, readings: int) -> pd.DataFrame:
     return frame.tail(readings).reset_index(drop=True)
 
 
-def _with_derived(stream: Stream, frame: pd.DataFrame) -> pd.DataFrame:
+def with_derived(stream: Stream, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the readings with the derived channels, by DuckDB (DESIGN D4)."""
     if not stream.derived:
         return frame

@@ -2,6 +2,8 @@
 
     STORE/packages/ID/                    detector packages, by the id of their bytes
     STORE/streams/NAME/promotions.jsonl   one line per promotion, never changed afterwards
+    STORE/streams/NAME/gate-*.json        what the gate found of each candidate (`verdict`)
+    STORE/streams/NAME/parity-*.json      certificates
 
 STORE is `WORKBENCH_STORE`, or `store/`. A line names role, package, threshold, sensors, and the
 event time from which it holds. The first one of a role holds from the first reading; a later one
@@ -50,8 +52,12 @@ class Promotion:
         When it was written, ISO-8601 UTC.
     sensors
         The sensors it holds for; empty: all.
-    certificate
-        Path of the parity certificate, from the store; empty: none.
+    certificate, gate
+        Paths of the parity certificate and of the gate's verdict, from the store; empty: none.
+    why
+        Why it was promoted although it is worse, or why another was rolled back.
+    undoes
+        Which promotion of its role, the first is 1, this one takes back; None: it is no rollback.
     """
 
     stream: str
@@ -62,6 +68,9 @@ class Promotion:
     threshold: float | None = None
     sensors: tuple[str, ...] = ()
     certificate: str = ""
+    gate: str = ""
+    why: str = ""
+    undoes: int | None = None
 
     @property
     def effective(self) -> str:
@@ -119,24 +128,44 @@ def _parse(line: str, where: str) -> Promotion:
         raise StreamError(f"the promotion cannot be read: {err}", where=where) from err
 
 
-def append(promotion: Promotion) -> None:
-    """Write one promotion behind the others, whole or not at all.
+def append(*fresh: Promotion, seen: int | None = None) -> None:
+    """Write promotions of one role of one stream behind the others, all of them or none.
+
+    Parameters
+    ----------
+    seen
+        How many promotions of the role the log had when this was decided; with more, somebody
+        else has promoted meanwhile. None: that does not matter.
 
     Raises
     ------
     StreamError
-        If it would hold from before the last one of its role, or before now.
+        If one would hold from before the last one of its role, or before now; or the log has
+        grown.
     """
-    path = log_path(promotion.stream)
+    path = log_path(fresh[0].stream)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (path.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _check_order(promotion, promotions(promotion.stream, promotion.role))
+        before = promotions(fresh[0].stream, fresh[0].role)
+        if seen is not None and len(before) > seen:
+            raise _overtaken(before[-1], path)
+        check_order(fresh[0], before)
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        _replace(path, text + json.dumps(asdict(promotion)) + "\n")
+        _replace(path, text + "".join(json.dumps(asdict(one)) + "\n" for one in fresh))
 
 
-def _check_order(promotion: Promotion, before: list[Promotion]) -> None:
+def _overtaken(last: Promotion, path: Path) -> StreamError:
+    return StreamError(
+        f"somebody else promoted {last.package[:16]} as {last.role} at {last.decided}, after this "
+        "one was compared with what scored the stream then",
+        where=path,
+        hint="nothing is promoted: look at `workbench promotions`, then do it again",
+    )
+
+
+def check_order(promotion: Promotion, before: list[Promotion]) -> None:
+    """Refuse a promotion that would hold from before the last one of its role, or before now."""
     if not before:
         return
     last, now_ms = before[-1].effective_ms, round(time.time() * 1000)
