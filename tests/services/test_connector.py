@@ -57,8 +57,8 @@ def slow_job(topic, folder, jars, known, *, checkpoint=None):
     slowly = udf(lambda n: (time.sleep(0.005), n)[1], result_type=DataTypes.BIGINT())
     env.create_temporary_function("slowly", slowly)
     return env.execute_sql(
-        "INSERT INTO seen SELECT n, COUNT(*) OVER (ORDER BY arrived ROWS BETWEEN UNBOUNDED PRECEDING "
-        "AND CURRENT ROW) FROM (SELECT slowly(n) AS n, arrived FROM readings)"
+        "INSERT INTO seen SELECT n, COUNT(*) OVER (ORDER BY arrived ROWS BETWEEN "
+        "UNBOUNDED PRECEDING AND CURRENT ROW) FROM (SELECT slowly(n) AS n, arrived FROM readings)"
     ).get_job_client()
 
 

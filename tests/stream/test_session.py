@@ -1,0 +1,222 @@
+"""The job on a real session cluster, on real topics, through a stop and a dead JobManager."""
+
+import json
+import time
+
+import numpy as np
+import psutil
+import pulsar
+import pytest
+import requests
+import yaml
+from click.testing import CliRunner
+
+from workbench import detectors
+from workbench import services as room
+from workbench.cli import cli
+from workbench.errors import StreamError
+from workbench.services import connect, ingest_frame
+from workbench.stream import session
+from workbench.stream.promotions import add_package
+
+TOKEN = "planted-7c1d0f"  # noqa: S105 - planted, to be looked for
+
+
+@pytest.fixture(scope="module")
+def cluster(services):
+    """The session's services, and a Flink session cluster beside them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKBENCH_BROKER_TOKEN", TOKEN)
+        try:
+            room.up(["flink"])
+            yield services.flink
+        finally:
+            room.down(["flink"])
+
+
+@pytest.fixture
+def packages(store, package_folder, tmp_path):
+    """Two packages that score alike; the second has a higher threshold."""
+    first = detectors.load(package_folder)
+    detectors.save(first.detector, tmp_path / "b", threshold=3.5, rule=first.rule, training={})
+    return add_package(package_folder), add_package(tmp_path / "b")
+
+
+def write_stream(path, content):
+    path.write_text(yaml.safe_dump(content))
+    return str(path)
+
+
+class Topic:
+    """What a job writes, read as it comes."""
+
+    def __init__(self, client, name):
+        self._reader = client.create_reader(name, pulsar.MessageId.earliest)
+        self.messages = []
+
+    def await_more(self, enough, timeout_s=180):
+        deadline = time.monotonic() + timeout_s
+        while not enough(self.messages) and time.monotonic() < deadline:
+            try:
+                self.messages.append(json.loads(self._reader.read_next(1000).data()))
+            except pulsar.Timeout:
+                continue
+        return self.messages
+
+
+def due(stream_lateness_ms, readings):
+    """Which readings have been scored once these came: neither late nor still waited for."""
+    times = detectors.epoch_ms(readings["event_time"])
+    newest = np.maximum.accumulate(np.concatenate([[-(2**62)], times[:-1]]))
+    late = times <= newest - stream_lateness_ms
+    return ~late & (times <= times.max() - stream_lateness_ms)
+
+
+@pytest.mark.flink
+@pytest.mark.pulsar
+def test_a_job_goes_on_where_it_was_stopped_or_lost(cluster, packages, readings, content, tmp_path):
+    topic = "persistent://public/default/session-readings"
+    scores = "persistent://public/default/session-scores"
+    alerts = "persistent://public/default/session-alerts"
+    path = write_stream(tmp_path / "pumps.yaml", content(topic=topic, scores=scores, alerts=alerts))
+    sent = {"sensor": "pump", "time": "event_time", "values": ["pressure_bar", "flow_l_min"]}
+    first, second = packages
+    run = CliRunner()
+
+    ingest_frame(readings.head(1000), topic, **sent)
+    asked = ["stream", "run", path, "--target", "session", "--position", "earliest"]
+    result = run.invoke(cli, [*asked, "--package", first], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    with connect() as client:
+        client.create_producer(scores).close()
+        seen = Topic(client, scores)
+        seen.await_more(lambda found: len(found) >= due(30_000, readings.head(1000)).sum())
+        assert session.status("pumps").state == "RUNNING"
+        assert secrets_told(cluster) == []
+        assert session.savepoint("pumps").startswith("file:")
+
+        with pytest.raises(StreamError, match=r"^stream pumps runs already: job [0-9a-f]{32} is"):
+            session.submit(path, position="earliest", package=first)
+        result = run.invoke(cli, ["stream", "stop", "pumps"], catch_exceptions=False)
+        assert "savepoint file:" in result.output
+        assert session.status("pumps").state == "FINISHED"
+
+        ingest_frame(readings.iloc[1000:2000], topic, **sent)
+        result = run.invoke(
+            cli, ["stream", "resume", "pumps", "--package", second], catch_exceptions=False
+        )
+        assert "restored from file:" in result.output
+        seen.await_more(lambda found: len(found) >= due(30_000, readings.head(2000)).sum())
+
+        (job,) = session.remembered("pumps")
+        await_checkpoint("pumps")
+        psutil.Process(room.status(["jobmanager"])[0].pids[0]).kill()
+        ingest_frame(readings.iloc[2000:], topic, **sent)
+        room.up(["flink"])
+        assert session.status("pumps").state == "LOST"
+        session.resume("pumps")
+        expected = due(30_000, readings)
+        found = seen.await_more(
+            lambda found: len({one["event_ms"] for one in found[-400:]}) and done(found, expected)
+        )
+
+    result = run.invoke(cli, ["stream", "status", "pumps", "--json"], catch_exceptions=False)
+    assert json.loads(result.output)["state"] == "RUNNING"
+    session.stop("pumps", with_savepoint=False)
+    assert session.status("pumps").state == "CANCELED"
+    by_id = {one["message_id"]: one for one in found}
+    assert len(by_id) == expected.sum()
+    batch = detectors.score_readings(
+        detectors.load(tmp_path / "b").detector, readings[expected], sensor="pump"
+    )
+    _same_scores(by_id, readings[expected], batch)
+    packages_seen = [one["package"] for one in found]
+    assert set(packages_seen) == {first, second}
+    assert job.package == second
+
+
+def done(found, expected):
+    return len({one["message_id"] for one in found}) >= expected.sum()
+
+
+def _same_scores(by_id, readings, batch):
+    """Each reading, by sensor and time, has the score of the batch path."""
+    times = detectors.epoch_ms(readings["event_time"])
+    wanted = {}
+    for sensor, event_ms, score in zip(readings["pump"], times, batch, strict=True):
+        wanted.setdefault((sensor, event_ms), []).append(None if np.isnan(score) else score)
+    given = {}
+    for one in by_id.values():
+        given.setdefault((one["sensor"], one["event_ms"]), []).append(one["score"])
+    assert given.keys() == wanted.keys()
+    for key, scores in given.items():
+        assert sorted(scores, key=str) == pytest.approx(sorted(wanted[key], key=str), rel=1e-9)
+
+
+def await_checkpoint(name):
+    before = session.status(name).checkpoints
+    deadline = time.monotonic() + 60
+    while session.status(name).checkpoints <= before and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def secrets_told(web):
+    """Where the planted token stands that should stand nowhere."""
+    (job,) = session.remembered("pumps")
+    answers = {
+        path: requests.get(web + path, timeout=10).text
+        for path in (
+            "/jobmanager/config",
+            "/jobmanager/environment",
+            "/jobmanager/log",
+            f"/jobs/{job.job}",
+            f"/jobs/{job.job}/config",
+            f"/jobs/{job.job}/plan",
+            f"/jobs/{job.job}/exceptions",
+        )
+    }
+    from workbench.endpoints import home
+
+    answers |= {
+        str(path): path.read_text(errors="replace")
+        for path in (home() / "logs").rglob("*")
+        if path.is_file()
+    }
+    return [place for place, text in answers.items() if TOKEN in text]
+
+
+def test_a_stream_that_was_never_submitted_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+
+    with pytest.raises(StreamError) as error:
+        session.status("pumps")
+
+    assert str(error.value) == (
+        "stream pumps was never submitted to a session cluster\n"
+        "  workbench stream run pumps --target session"
+    )
+
+
+def test_a_cluster_that_does_not_answer_is_told(tmp_path, monkeypatch, stream):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+
+    with pytest.raises(StreamError) as error:
+        session.submit(stream, jobmanager="127.0.0.1:1")
+
+    assert str(error.value) == (
+        "no JobManager answers at http://127.0.0.1:1 (ConnectionError)\n"
+        "  workbench services up flink, or name another one with --jobmanager HOST:PORT"
+    )
+
+
+def test_a_stream_without_a_checkpoint_is_not_resumed(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+
+    with pytest.raises(StreamError) as error:
+        session.newest_state("pumps")
+
+    assert str(error.value) == (
+        "stream pumps has no checkpoint and no savepoint\n"
+        f"  in {tmp_path / 'flink' / 'checkpoints' / 'pumps'}\n"
+        "  workbench stream run pumps --target session --position earliest"
+    )
