@@ -89,6 +89,38 @@ def test_json_is_what_python_reads(readings, ascii_only, indent):
             assert column.to_pylist() == expected
 
 
+SCALAR = (
+    st.none() | st.booleans() | TEXT | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)  # fmt: skip
+DAMAGED = st.sampled_from(["", " ", "1", '"', "}", "}}", ",", "x"])
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.tuples(SCALAR, SCALAR, SCALAR, SCALAR | st.lists(SCALAR), DAMAGED), max_size=8),
+    st.sampled_from([None, 1]),
+)
+def test_rows_that_look_alike_are_read_as_each_is_alone(readings, indent):
+    names = ["s", "other", "i", "d"]
+    raw = [
+        (json.dumps(dict(zip(names, one, strict=False)), indent=indent) + one[4]).encode()
+        for one in readings
+    ]
+    fields = record_fields(FLAT)
+    alone, together = set(), set()
+
+    rows = [
+        JsonValues(fields).decode(rows_of([one]), lambda _, what, i=i: alone.add((i, what)))
+        for i, one in enumerate(raw)
+    ]
+    columns = JsonValues(fields).decode(rows_of(raw), lambda *args: together.add(args))
+
+    assert together == alone
+    for j, column in enumerate(columns):
+        assert list(map(str, column.to_pylist())) == [str(row[j][0].as_py()) for row in rows]
+
+
 @settings(deadline=None, max_examples=300)
 @given(st.decimals(allow_nan=False, allow_infinity=False) | st.floats(0, 1).map(repr))
 def test_a_decimal_becomes_the_nearest_double(number):

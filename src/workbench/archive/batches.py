@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.archive import entries as e
+from workbench.archive.bits import advance, pointer
 from workbench.archive.compiled import compiled
 from workbench.archive.wire import field, int32
 
@@ -60,11 +61,12 @@ def split(data, rows, out):  # type: ignore[no-untyped-def]
     what, row, count
         FINE or what is wrong; the entry it stopped at; the messages filled.
     """
-    count = 0
-    for i in range(len(rows)):
-        row = rows[i]
+    count, most = 0, out.shape[1]
+    entries, data, rows, out = len(rows), pointer(data), pointer(rows), pointer(out)
+    for i in range(entries):
+        row = advance(rows, i * e.COLUMNS)
         if row[e.BATCH] < 0:
-            _single(row, i, count, out)
+            _single(row, i, count, most, out)
             count += 1
             continue
         at, end = row[e.DATA], row[e.DATA_END]
@@ -74,34 +76,34 @@ def split(data, rows, out):  # type: ignore[no-untyped-def]
             size = int32(data, at)
             if size < 0 or size > end - at - 4:
                 return CUT, i, count
-            at, kept = _one(data, at + 4, at + 4 + size, end, row, count, out)
+            at, kept = _one(data, at + 4, at + 4 + size, end, row, count, most, out)
             if at < 0:
                 return CUT, i, count
-            out[ROW, count], out[INDEX, count] = i, index
+            out[ROW * most + count], out[INDEX * most + count] = i, index
             count += kept
         if at != end:
             return REST, i, count
-    return FINE, len(rows), count
+    return FINE, entries, count
 
 
 @compiled
-def _single(row, i, m, out):  # type: ignore[no-untyped-def]
-    out[ROW, m], out[INDEX, m] = i, -1
-    out[VALUE, m] = row[e.DATA]
-    out[VALUE_SIZE, m] = -1 if row[e.NULL_VALUE] > 0 else row[e.DATA_END] - row[e.DATA]
-    out[KEY, m], out[KEY_SIZE, m] = row[e.KEY], row[e.KEY_SIZE]
-    out[ORDERING, m], out[ORDERING_SIZE, m] = row[e.ORDERING], row[e.ORDERING_SIZE]
-    out[EVENT_MS, m], out[SEQUENCE, m] = row[e.EVENT_MS], row[e.SEQUENCE]
-    out[PROPERTIES, m] = row[e.PROPERTIES]
-    out[HEAD, m], out[HEAD_END, m] = row[e.METADATA], row[e.PAYLOAD]
+def _single(row, i, m, most, out):  # type: ignore[no-untyped-def]
+    out[ROW * most + m], out[INDEX * most + m] = i, -1
+    out[VALUE * most + m] = row[e.DATA]
+    out[VALUE_SIZE * most + m] = -1 if row[e.NULL_VALUE] > 0 else row[e.DATA_END] - row[e.DATA]
+    out[KEY * most + m], out[KEY_SIZE * most + m] = row[e.KEY], row[e.KEY_SIZE]
+    out[ORDERING * most + m], out[ORDERING_SIZE * most + m] = row[e.ORDERING], row[e.ORDERING_SIZE]
+    out[EVENT_MS * most + m], out[SEQUENCE * most + m] = row[e.EVENT_MS], row[e.SEQUENCE]
+    out[PROPERTIES * most + m] = row[e.PROPERTIES]
+    out[HEAD * most + m], out[HEAD_END * most + m] = row[e.METADATA], row[e.PAYLOAD]
 
 
 @compiled
-def _one(data, at, head_end, end, row, m, out):  # type: ignore[no-untyped-def]
-    out[KEY_SIZE, m] = out[ORDERING_SIZE, m] = -1
-    out[EVENT_MS, m] = out[PROPERTIES, m] = 0
-    out[SEQUENCE, m] = row[e.SEQUENCE]
-    out[HEAD, m], out[HEAD_END, m] = at, head_end
+def _one(data, at, head_end, end, row, m, most, out):  # type: ignore[no-untyped-def]
+    out[KEY_SIZE * most + m] = out[ORDERING_SIZE * most + m] = -1
+    out[EVENT_MS * most + m] = out[PROPERTIES * most + m] = 0
+    out[SEQUENCE * most + m] = row[e.SEQUENCE]
+    out[HEAD * most + m], out[HEAD_END * most + m] = at, head_end
     size = np.int64(-1)
     null = compacted = False
     while at < head_end:
@@ -114,21 +116,21 @@ def _one(data, at, head_end, end, row, m, out):  # type: ignore[no-untyped-def]
             elif number == 4:
                 compacted = value != 0
             elif number == 5:
-                out[EVENT_MS, m] = value
+                out[EVENT_MS * most + m] = value
             elif number == 8:
-                out[SEQUENCE, m] = value
+                out[SEQUENCE * most + m] = value
             elif number == 9:
                 null = value != 0
         elif number == 1:
-            out[PROPERTIES, m] += 1
+            out[PROPERTIES * most + m] += 1
         elif number == 2:
-            out[KEY, m], out[KEY_SIZE, m] = start, value
+            out[KEY * most + m], out[KEY_SIZE * most + m] = start, value
         elif number == 7:
-            out[ORDERING, m], out[ORDERING_SIZE, m] = start, value
+            out[ORDERING * most + m], out[ORDERING_SIZE * most + m] = start, value
     if size < 0 or size > end - head_end:
         return np.int64(-1), 0
-    out[VALUE, m] = head_end
-    out[VALUE_SIZE, m] = -1 if null else size
+    out[VALUE * most + m] = head_end
+    out[VALUE_SIZE * most + m] = -1 if null else size
     return head_end + size, 0 if compacted else 1
 
 
@@ -141,6 +143,7 @@ def find_properties(data, table, single, batched, out):  # type: ignore[no-untyp
     -1 - m where a property of message m is cut.
     """
     count = 0
+    data = pointer(data)
     for m in range(table.shape[1]):
         if table[PROPERTIES, m] == 0:
             continue

@@ -4,7 +4,7 @@ The result is the one that correct rounding gives, bit for bit, or "undecided" (
 digits, subnormal, or too near the middle of two doubles), which the caller leaves to Python.
 
 Source: Lemire (2021), Number Parsing at a Gigabyte per Second, and its fast_float,
-`compute_float`; Clinger (1990) for numbers of few digits.
+`compute_float`, `parse_eight_digits_unrolled`; Clinger (1990) for numbers of few digits.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.archive.bits import first_byte, leading_zeros, load, multiply
 from workbench.archive.compiled import compiled
 
 _SMALLEST, _LARGEST = -342, 308
@@ -34,27 +35,80 @@ def _powers_of_five() -> NDArray[np.uint64]:
 
 _FIVES = _powers_of_five()
 _TENS = 10.0 ** np.arange(23)  # exact
+_WHOLE_TENS = np.array([10**i for i in range(9)], np.uint64)
+_HIGH, _SIXES = np.uint64(0xF0F0F0F0F0F0F0F0), np.uint64(0x0606060606060606)
+_THREES = np.uint64(0x3333333333333333)
 
 
 @compiled
-def multiply(a, b):  # type: ignore[no-untyped-def]
-    """Return (high, low) of the 128-bit product of two uint64."""
-    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
-    a1, a0, b1, b0 = a >> half, a & mask, b >> half, b & mask
-    low, mid1, mid2 = a0 * b0, a1 * b0, a0 * b1
-    carry = (low >> half) + (mid1 & mask) + (mid2 & mask)
-    return a1 * b1 + (mid1 >> half) + (mid2 >> half) + (carry >> half), a * b
+def number(data, at, end):  # type: ignore[no-untyped-def]
+    """Return (w, q, whether it is whole, next position) of a JSON number without its sign.
+
+    Its value is w * 10 ** q. The position is -1 where it is no number, or has over 19 digits.
+    """
+    first = at
+    w, at = _digits(data, at, end, np.uint64(0))
+    digits = at - first
+    exponent, whole, bad = np.int64(0), True, np.int64(-1)
+    if digits == 0 or (digits > 1 and data[first] == 0x30):
+        return w, exponent, whole, bad
+    if at < end and data[at] == 0x2E:
+        point = at + 1
+        w, at = _digits(data, point, end, w)
+        exponent, whole = point - at, False
+        digits -= exponent
+        if exponent == 0:
+            return w, exponent, whole, bad
+        if digits > 19:  # zeros in front do not count
+            while first < at and (data[first] == 0x30 or data[first] == 0x2E):
+                digits -= data[first] == 0x30
+                first += 1
+    if at < end and (data[at] | 0x20) == 0x65:
+        power, at = _power(data, at + 1, end)
+        exponent, whole = exponent + power, False
+    return w, exponent, whole, (at if digits <= 19 else bad)
 
 
 @compiled
-def leading_zeros(value):  # type: ignore[no-untyped-def]
-    """Return how many of the 64 bits of a uint64 > 0 are zero before the first one."""
-    count = np.uint64(0)
-    for shift in (32, 16, 8, 4, 2, 1):
-        if value >> np.uint64(64 - shift) == 0:
-            value <<= np.uint64(shift)
-            count += np.uint64(shift)
-    return count
+def _digits(data, at, end, w):  # type: ignore[no-untyped-def]
+    """Return (w with the digits at `at` behind its own, next position), eight at a time."""
+    while end - at >= 8:
+        word = load(data, at)
+        # the high half of a digit is 3, also after adding 6
+        other = (word & _HIGH) | ((word + _SIXES) & _HIGH) >> np.uint64(4)
+        count = first_byte(other ^ _THREES)
+        if count == 0:
+            return w, at
+        w = w * _WHOLE_TENS[count] + _eight(word << np.uint64(64 - 8 * count))
+        at += count
+        if count < 8:
+            return w, at
+    while at < end and 0x30 <= data[at] <= 0x39:
+        w = w * np.uint64(10) + np.uint64(data[at] - 0x30)
+        at += 1
+    return w, at
+
+
+@compiled
+def _eight(word):  # type: ignore[no-untyped-def]
+    """Return the number that eight digits make; bytes of zero are digits of zero."""
+    word &= np.uint64(0x0F0F0F0F0F0F0F0F)
+    word = (word * np.uint64(2561) >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF)
+    word = (word * np.uint64(6553601) >> np.uint64(16)) & np.uint64(0x0000FFFF0000FFFF)
+    return word * np.uint64(42949672960001) >> np.uint64(32)
+
+
+@compiled
+def _power(data, at, end):  # type: ignore[no-untyped-def]
+    sign = 1
+    if at < end and (data[at] == 0x2D or data[at] == 0x2B):
+        sign = -1 if data[at] == 0x2D else 1
+        at += 1
+    first, power = at, np.int64(0)
+    while at < end and 0x30 <= data[at] <= 0x39 and at - first < 6:
+        power = power * 10 + np.int64(data[at] - 0x30)
+        at += 1
+    return sign * power, (at if at > first else np.int64(-1))
 
 
 @compiled

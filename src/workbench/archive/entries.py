@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.archive.bits import advance, load, pointer
 from workbench.archive.compiled import compiled
 from workbench.archive.wire import field, int32
 
@@ -87,21 +88,17 @@ def crc32c(data, at, end):  # type: ignore[no-untyped-def]
     """Return the CRC32C of data[at:end]."""
     c = np.uint32(0xFFFFFFFF)
     while end - at >= 8:
-        c ^= (
-            np.uint32(data[at])
-            | np.uint32(data[at + 1]) << np.uint32(8)
-            | np.uint32(data[at + 2]) << np.uint32(16)
-            | np.uint32(data[at + 3]) << np.uint32(24)
-        )
+        word = load(data, at)
+        low, high = c ^ np.uint32(word), np.uint32(word >> np.uint64(32))
         c = (
-            _CRC[7, c & 255]
-            ^ _CRC[6, (c >> 8) & 255]
-            ^ _CRC[5, (c >> 16) & 255]
-            ^ _CRC[4, c >> 24]
-            ^ _CRC[3, data[at + 4]]
-            ^ _CRC[2, data[at + 5]]
-            ^ _CRC[1, data[at + 6]]
-            ^ _CRC[0, data[at + 7]]
+            _CRC[7, low & 255]
+            ^ _CRC[6, (low >> 8) & 255]
+            ^ _CRC[5, (low >> 16) & 255]
+            ^ _CRC[4, low >> 24]
+            ^ _CRC[3, high & 255]
+            ^ _CRC[2, (high >> 8) & 255]
+            ^ _CRC[1, (high >> 16) & 255]
+            ^ _CRC[0, high >> 24]
         )
         at += 8
     while at < end:
@@ -125,8 +122,9 @@ def read_entries(data, rows, verify, out):  # type: ignore[no-untyped-def]
     out
         int64, shape (n, COLUMNS).
     """
+    data, out = pointer(data), pointer(out)
     for i in range(len(rows)):
-        row = out[i]
+        row = advance(out, i * COLUMNS)
         for column in range(COLUMNS):
             row[column] = NONE
         row[ENTRY], row[START], row[END] = rows[i, 0], rows[i, 1], rows[i, 2]

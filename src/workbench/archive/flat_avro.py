@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from workbench.archive.bits import load, pointer
 from workbench.archive.compiled import compiled
 from workbench.archive.flat_json import DOUBLE, PLAIN
 from workbench.archive.wire import varint
@@ -34,6 +35,9 @@ def parse(  # type: ignore[no-untyped-def]
     kinds, ints, doubles, state, later
         Of the fields to fill, as in `archive.grid.Grid`.
     """
+    n, cells = len(starts), len(kinds) * len(starts)
+    data, kinds, ints = pointer(data), pointer(kinds), pointer(ints)
+    doubles, state = pointer(doubles), pointer(state)
     for i in rows:
         at, end = starts[i], ends[i]
         for f in range(len(codes)):
@@ -44,9 +48,11 @@ def parse(  # type: ignore[no-untyped-def]
                     break
                 if branch != branches[f]:
                     continue
+            slot = slots[f]
             at = _value(
-                data, at, end, codes[f], slots[f], widths[f], i, kinds, ints, doubles, state
-            )
+                data, at, end, codes[f], slot, widths[f], slot * n + i, cells, kinds, ints,
+                doubles, state,
+            )  # fmt: skip
             if at < 0:
                 break
         later[i] = 0 if at == end else 1
@@ -60,7 +66,7 @@ def _zigzag(data, at, end):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _value(data, at, end, code, slot, width, i, kinds, ints, doubles, state):  # type: ignore[no-untyped-def]
+def _value(data, at, end, code, slot, width, cell, cells, kinds, ints, doubles, state):  # type: ignore[no-untyped-def]
     if code in (BYTES, FIXED):
         size = np.int64(width)
         if code == BYTES:
@@ -68,8 +74,8 @@ def _value(data, at, end, code, slot, width, i, kinds, ints, doubles, state):  #
         if at < 0 or size < 0 or size > end - at:
             return np.int64(-1)
         if slot >= 0:
-            ints[0, slot, i], ints[1, slot, i] = at, at + size
-            state[slot, i] = PLAIN
+            ints[cell], ints[cells + cell] = at, at + size
+            state[cell] = PLAIN
         return at + size
     whole, number = np.int64(0), np.float64(0)
     if code in (LONG, ENUM):
@@ -89,20 +95,17 @@ def _value(data, at, end, code, slot, width, i, kinds, ints, doubles, state):  #
         number = _double(data, at) if code == DOUBLE64 else _float(data, at)
         at += bits
     if slot >= 0 and code != NOTHING:
-        state[slot, i] = PLAIN
+        state[cell] = PLAIN
         if kinds[slot] == DOUBLE:
-            doubles[slot, i] = number
+            doubles[cell] = number
         else:
-            ints[0, slot, i] = whole
+            ints[cell] = whole
     return at
 
 
 @compiled
 def _double(data, at):  # type: ignore[no-untyped-def]
-    bits = np.uint64(0)
-    for j in range(7, -1, -1):
-        bits = (bits << np.uint64(8)) | np.uint64(data[at + j])
-    return np.uint64(bits).view(np.float64)
+    return np.uint64(load(data, at)).view(np.float64)
 
 
 @compiled

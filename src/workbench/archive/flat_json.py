@@ -3,19 +3,26 @@
 A row that needs more (an escaped key, a number with more than 19 digits, a value of another
 type, broken JSON) is only marked: `archive.json_values` leaves it to Python's `json`.
 Of a repeated key the last counts, as there; fields nobody asked for are stepped over.
+
+Readings of one producer look alike, so the bytes between the values of a row (keys, colons,
+commas, spaces) are compared with those of the row before: where they are the same, only the
+values are parsed.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from workbench.archive.bits import first_byte, load, pointer, same
 from workbench.archive.compiled import compiled
-from workbench.archive.decimals import to_double
+from workbench.archive.decimals import number, to_double
 
 LONG, DOUBLE, BOOLEAN, STRING = range(4)  # kinds of fields
 NULL, PLAIN, ESCAPED = range(3)  # states of a value
 _QUOTE, _BACKSLASH, _COMMA, _COLON = 0x22, 0x5C, 0x2C, 0x3A
 _OPEN, _CLOSE, _LIST, _LIST_END = 0x7B, 0x7D, 0x5B, 0x5D
+_MOST = 64  # values of an object whose shape is kept
+_ONES, _TOPS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 
 
 @compiled
@@ -39,50 +46,104 @@ def parse(  # type: ignore[no-untyped-def]
     later
         uint8, shape (n,): 1 where the row is not parsed.
     """
-    for i in range(len(starts)):
-        for k in range(len(kinds)):
-            state[k, i] = NULL
-        done = _row(data, starts[i], ends[i], names, bounds, kinds, ints, doubles, state, i)
-        later[i] = 0 if done else 1
+    shape = np.empty((_MOST + 1, 3), np.int64)
+    _parse(data, starts, ends, names, bounds, kinds, ints, doubles, state, later, shape)
 
 
 @compiled
-def _row(data, at, end, names, bounds, kinds, ints, doubles, state, i):  # type: ignore[no-untyped-def]
-    at = _space(data, at, end)
-    if at >= end or data[at] != _OPEN:
-        return False
-    at = _space(data, at + 1, end)
-    if at < end and data[at] == _CLOSE:
-        return _space(data, at + 1, end) == end
-    guess = 0
-    while True:
-        if at >= end or data[at] != _QUOTE:
+def _parse(data, starts, ends, names, bounds, kinds, ints, doubles, state, later, shape):  # type: ignore[no-untyped-def]
+    fields, n, count = len(kinds), len(starts), 0
+    data, names, kinds, bounds = pointer(data), pointer(names), pointer(kinds), pointer(bounds)
+    ints, doubles, state = pointer(ints), pointer(doubles), pointer(state)
+    shape = pointer(shape)
+    for i in range(n):
+        at, end = starts[i], ends[i]
+        later[i] = 0
+        if count and _alike(
+            data, at, end, shape, count, kinds, i, n, fields * n, ints, doubles, state
+        ):
+            continue
+        for k in range(fields):
+            state[k * n + i] = NULL
+        count = _row(data, at, end, shape, names, bounds, fields, kinds, i, n, ints, doubles, state)
+        if count < 0:
+            later[i], count = 1, 0
+
+
+@compiled
+def _alike(data, at, end, shape, count, kinds, i, n, cells, ints, doubles, state):  # type: ignore[no-untyped-def]
+    """Parse an object that has the bytes of an earlier one between its values.
+
+    `shape` holds, for each of its `count` values, where the bytes before it start in `data`, how
+    many they are, and the field (-1: nobody's); then the same of the bytes behind the last value.
+    Value i of field k is cell k * n + i; where a string ends stands `cells` behind its start.
+    """
+    for j in range(count):
+        size, k = shape[3 * j + 1], shape[3 * j + 2]
+        if size >= end - at or not same(data, at, shape[3 * j], size):
             return False
-        stop, escaped = _string(data, at + 1, end)
-        if stop < 0 or escaped:
-            return False
-        k = _find(data, at + 1, stop, names, bounds, guess)
-        at = _space(data, stop + 1, end)
-        if at >= end or data[at] != _COLON:
-            return False
-        at = _space(data, at + 1, end)
-        if at >= end:
-            return False
+        at += size
         if k < 0:
             at = _skip(data, at, end)
         else:
-            at = _value(data, at, end, kinds[k], k, i, ints, doubles, state)
-            guess = k + 1
+            at = _value(data, at, end, kinds[k], k * n + i, cells, ints, doubles, state)
         if at < 0:
             return False
+    size = shape[3 * count + 1]
+    return size == end - at and same(data, at, shape[3 * count], size)
+
+
+@compiled
+def _row(data, at, end, shape, names, bounds, fields, kinds, i, n, ints, doubles, state):  # type: ignore[no-untyped-def]
+    """Return how many values the object has, 0 if more than a shape holds, -1 to leave it."""
+    last, count = at, 0
+    at = _space(data, at, end)
+    if at >= end or data[at] != _OPEN:
+        return -1
+    at = _space(data, at + 1, end)
+    if at < end and data[at] == _CLOSE:
+        return 0 if _space(data, at + 1, end) == end else -1
+    guess = 0
+    while True:
+        if at >= end or data[at] != _QUOTE:
+            return -1
+        stop, escaped = _string(data, at + 1, end)
+        if stop < 0 or escaped:
+            return -1
+        k = _find(data, at + 1, stop, names, bounds, fields, guess)
+        at = _space(data, stop + 1, end)
+        if at >= end or data[at] != _COLON:
+            return -1
+        at = _space(data, at + 1, end)
+        if at >= end:
+            return -1
+        if count < _MOST:
+            shape[3 * count], shape[3 * count + 1] = last, at - last
+            shape[3 * count + 2] = k
+        count += 1
+        if k < 0:
+            at = _skip(data, at, end)
+        else:
+            cell = k * n + i
+            at = _value(data, at, end, kinds[k], cell, fields * n, ints, doubles, state)
+            guess = k + 1
+        if at < 0:
+            return -1
+        last = at
         at = _space(data, at, end)
         if at >= end:
-            return False
+            return -1
         if data[at] == _CLOSE:
-            return _space(data, at + 1, end) == end
+            break
         if data[at] != _COMMA:
-            return False
+            return -1
         at = _space(data, at + 1, end)
+    if _space(data, at + 1, end) != end:
+        return -1
+    if count > _MOST:
+        return 0
+    shape[3 * count], shape[3 * count + 1] = last, end - last
+    return count
 
 
 @compiled
@@ -97,6 +158,11 @@ def _string(data, at, end):  # type: ignore[no-untyped-def]
     """Return (where the closing quote is or -1, whether anything is escaped)."""
     escaped = False
     while at < end:
+        if end - at >= 8:  # eight bytes at once, up to the first that is special
+            plain = _plain(load(data, at))
+            at += plain
+            if plain == 8:
+                continue
         byte = data[at]
         if byte == _QUOTE:
             return at, escaped
@@ -110,8 +176,16 @@ def _string(data, at, end):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _find(data, start, stop, names, bounds, guess):  # type: ignore[no-untyped-def]
-    count = len(bounds)
+def _plain(word):  # type: ignore[no-untyped-def]
+    """Return how many of eight bytes come before a quote, a backslash or a control character."""
+    quote, back = word ^ _ONES * np.uint64(_QUOTE), word ^ _ONES * np.uint64(_BACKSLASH)
+    found = ((quote - _ONES) & ~quote) | ((back - _ONES) & ~back)
+    found = (found | ((word - _ONES * np.uint64(32)) & ~word)) & _TOPS
+    return first_byte(found)
+
+
+@compiled
+def _find(data, start, stop, names, bounds, count, guess):  # type: ignore[no-untyped-def]
     for step in range(count):
         k = (guess + step) % count
         first = bounds[k - 1] if k else 0
@@ -144,85 +218,39 @@ _NULL = int.from_bytes(b"null", "little")
 
 
 @compiled
-def _value(data, at, end, kind, k, i, ints, doubles, state):  # type: ignore[no-untyped-def]
+def _value(data, at, end, kind, cell, cells, ints, doubles, state):  # type: ignore[no-untyped-def]
     byte = data[at]
     if byte == 0x6E:  # n
-        state[k, i] = NULL
+        state[cell] = NULL
         return _literal(data, at, end, _NULL)
     if kind == STRING:
         if byte != _QUOTE:
             return -1
         stop, escaped = _string(data, at + 1, end)
-        state[k, i] = ESCAPED if escaped else PLAIN
-        ints[0, k, i], ints[1, k, i] = at + 1, stop
+        state[cell] = ESCAPED if escaped else PLAIN
+        ints[cell], ints[cells + cell] = at + 1, stop
         return stop + 1 if stop >= 0 else -1
-    state[k, i] = PLAIN
+    state[cell] = PLAIN
     if kind == BOOLEAN:
-        ints[0, k, i] = 1 if byte == 0x74 else 0
+        ints[cell] = 1 if byte == 0x74 else 0
         return _literal(data, at, end, _TRUE if byte == 0x74 else _FALSE)
-    return _number(data, at, end, kind, k, i, ints, doubles)
+    return _number(data, at, end, kind, cell, ints, doubles)
 
 
 @compiled
-def _number(data, at, end, kind, k, i, ints, doubles):  # type: ignore[no-untyped-def]
+def _number(data, at, end, kind, cell, ints, doubles):  # type: ignore[no-untyped-def]
     negative = data[at] == 0x2D
-    if negative:
-        at += 1
-    first = at
-    w, at = _digits(data, at, end, np.uint64(0))
-    digits = at - first
-    if digits == 0 or (digits > 1 and data[first] == 0x30):
-        return -1
-    exponent = np.int64(0)
-    if at < end and data[at] == 0x2E:
-        point = at + 1
-        w, at = _digits(data, point, end, w)
-        exponent = point - at
-        digits -= exponent
-        if exponent == 0:
-            return -1
-        if digits > 19:  # zeros in front do not count
-            while first < at and (data[first] == 0x30 or data[first] == 0x2E):
-                digits -= data[first] == 0x30
-                first += 1
-    whole = exponent == 0
-    if at < end and (data[at] | 0x20) == 0x65:
-        whole = False
-        power, at = _power(data, at + 1, end)
-        if at < 0:
-            return -1
-        exponent += power
-    if digits > 19:
-        return -1
+    w, exponent, whole, at = number(data, at + 1 if negative else at, end)
+    if at < 0:
+        return at
     if kind == LONG:
         if not whole or w > np.uint64(0x7FFFFFFFFFFFFFFF):
             return -1
-        ints[0, k, i] = -np.int64(w) if negative else np.int64(w)
+        ints[cell] = -np.int64(w) if negative else np.int64(w)
         return at
     value, decided = to_double(w, exponent)
-    doubles[k, i] = -value if negative else value
+    doubles[cell] = -value if negative else value
     return at if decided else -1
-
-
-@compiled
-def _digits(data, at, end, w):  # type: ignore[no-untyped-def]
-    while at < end and 0x30 <= data[at] <= 0x39:
-        w = w * np.uint64(10) + np.uint64(data[at] - 0x30)
-        at += 1
-    return w, at
-
-
-@compiled
-def _power(data, at, end):  # type: ignore[no-untyped-def]
-    sign = 1
-    if at < end and (data[at] == 0x2D or data[at] == 0x2B):
-        sign = -1 if data[at] == 0x2D else 1
-        at += 1
-    first, power = at, np.int64(0)
-    while at < end and 0x30 <= data[at] <= 0x39 and at - first < 6:
-        power = power * 10 + np.int64(data[at] - 0x30)
-        at += 1
-    return sign * power, (at if at > first else -1)
 
 
 @compiled
@@ -245,100 +273,3 @@ def _skip(data, at, end):  # type: ignore[no-untyped-def]
                 return at + 1
         at += 1
     return -1
-
-
-@compiled
-def copy_strings(data, starts, ends, state, offsets, out):  # type: ignore[no-untyped-def]
-    """Copy strings into `out`, escapes undone; offsets[i + 1] is where string i ends.
-
-    Returns the row whose escapes are broken, or -1.
-    """
-    at = 0
-    for i in range(len(starts)):
-        if state[i] == PLAIN:
-            for k in range(starts[i], ends[i]):
-                out[at] = data[k]
-                at += 1
-        elif state[i] == ESCAPED:
-            at = _unescape(data, starts[i], ends[i], out, at)
-            if at < 0:
-                return i
-        offsets[i + 1] = at
-    return -1
-
-
-@compiled
-def _unescape(data, k, end, out, at):  # type: ignore[no-untyped-def]
-    while k < end:
-        byte = data[k]
-        k += 1
-        if byte != _BACKSLASH:
-            out[at] = byte
-            at += 1
-            continue
-        byte = data[k]
-        k += 1
-        if byte == 0x75:  # u
-            code, k = _hex(data, k, end)
-            if 0xD800 <= code < 0xDC00 and k + 1 < end and data[k] == 0x5C and data[k + 1] == 0x75:
-                low, after = _hex(data, k + 2, end)
-                if 0xDC00 <= low < 0xE000:
-                    code, k = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00), after
-            if code < 0 or 0xD800 <= code < 0xE000:
-                return -1
-            at = _utf8(code, out, at)
-            continue
-        plain = _escape(byte)
-        if plain < 0:
-            return -1
-        out[at] = plain
-        at += 1
-    return at
-
-
-@compiled
-def _escape(byte):  # type: ignore[no-untyped-def]
-    if byte == 0x22 or byte == 0x5C or byte == 0x2F:
-        return np.int64(byte)
-    if byte == 0x62:
-        return np.int64(8)
-    if byte == 0x66:
-        return np.int64(12)
-    if byte == 0x6E:
-        return np.int64(10)
-    if byte == 0x72:
-        return np.int64(13)
-    return np.int64(9) if byte == 0x74 else np.int64(-1)
-
-
-@compiled
-def _hex(data, k, end):  # type: ignore[no-untyped-def]
-    if end - k < 4:
-        return np.int64(-1), k
-    code = np.int64(0)
-    for j in range(k, k + 4):
-        byte = np.int64(data[j])
-        if 0x30 <= byte <= 0x39:
-            code = code * 16 + byte - 0x30
-        elif 0x61 <= byte | 0x20 <= 0x66:
-            code = code * 16 + (byte | 0x20) - 0x61 + 10
-        else:
-            return np.int64(-1), k
-    return code, k + 4
-
-
-@compiled
-def _utf8(code, out, at):  # type: ignore[no-untyped-def]
-    if code < 0x80:
-        out[at] = code
-        return at + 1
-    if code < 0x800:
-        out[at], out[at + 1] = 0xC0 | code >> 6, 0x80 | code & 0x3F
-        return at + 2
-    if code < 0x10000:
-        out[at], out[at + 1] = 0xE0 | code >> 12, 0x80 | code >> 6 & 0x3F
-        out[at + 2] = 0x80 | code & 0x3F
-        return at + 3
-    out[at], out[at + 1] = 0xF0 | code >> 18, 0x80 | code >> 12 & 0x3F
-    out[at + 2], out[at + 3] = 0x80 | code >> 6 & 0x3F, 0x80 | code & 0x3F
-    return at + 4

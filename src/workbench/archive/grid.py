@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from workbench.archive import flat_json as flat
 from workbench.archive.columns import Bytes, Ints, binary, bitmap
+from workbench.archive.escapes import copy_strings
 
 # how the values of an Arrow type are kept
 KINDS = {
@@ -104,7 +105,7 @@ def _strings(data: Bytes, starts: Ints, ends: Ints, state: Bytes) -> pa.Array:
     lengths = np.where(state == flat.NULL, 0, ends - starts)
     offsets = np.zeros(len(starts) + 1, np.int64)
     out = np.empty(int(lengths.sum()), np.uint8)
-    row = flat.copy_strings(data, starts, ends, state, offsets, out)
+    row = copy_strings(data, starts, ends, state, offsets, out)
     if row >= 0:  # a lone half of a surrogate pair: only Python objects can hold it
         return pa.array([_text(data, starts[i], ends[i], state[i]) for i in range(len(starts))])
     return binary(out, offsets[:-1], np.where(state == flat.NULL, -1, np.diff(offsets)), text=True)

@@ -3,6 +3,7 @@
 A message is a run of fields, each a varint tag (number * 8 + wire type) and a value. Only what
 the hot path needs: varints (type 0) and length-delimited bytes (2); fixed widths (1, 5) are
 stepped over. Every read is bounded by `end`; a position of -1 says that it would pass it.
+`data` is an array of uint8, or faster, its `bits.pointer`.
 
 Source: protobuf.dev/programming-guides/encoding.
 """
@@ -17,6 +18,8 @@ from workbench.archive.compiled import compiled
 @compiled
 def varint(data, at, end):  # type: ignore[no-untyped-def]
     """Return (value as int64, next position), or (0, -1) where it does not end in time."""
+    if at < end and data[at] < 0x80:  # most are one byte long
+        return np.int64(data[at]), at + 1
     value = np.uint64(0)
     shift = np.uint64(0)
     while at < end and shift < np.uint64(70):
