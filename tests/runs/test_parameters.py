@@ -45,6 +45,41 @@ def test_a_cell_declares_names_types_defaults_choices_ranges_and_what_they_mean(
     assert found["topic"].comment == "what to replay"
 
 
+SPECIFIED = 'model: dict = {}  # see `workbench detectors` {detector}\nideas: dict = {}  # other'
+
+
+def test_a_detector_is_held_against_the_catalogue_before_anything_runs(project):
+    given = "model: {name: knn, channels: [flow], windw: 10}\nideas: {windw: 10}\n"
+
+    with pytest.raises(ParamsError) as error:
+        plans(project, given, cell=SPECIFIED)
+
+    assert told(error) == (
+        "model: detector knn has no parameter 'windw'\n  in params/20_try-a.yaml:1\n"
+        "  did you mean 'window'?"
+    )
+
+
+def test_every_detector_of_a_sweep_is_held_against_the_catalogue(project):
+    given = (
+        "notebook: notebooks/20_try.ipynb\nbase: {model: {name: knn, channels: [flow]}}\n"
+        "grid:\n  model.window: [10, 0]\n"
+    )
+
+    with pytest.raises(ParamsError) as error:
+        plans(project, given, cell=SPECIFIED, notebook=None)
+
+    assert told(error) == (
+        "model: parameter window is 0, expected int 1 to 10000\n  in params/20_try-a.yaml:4"
+    )
+
+
+def test_a_detector_in_order_is_taken_as_it_stands(project):
+    (found,) = plans(project, "model: {name: knn, channels: [flow], window: 9}", cell=SPECIFIED)
+
+    assert found.parameters["model"] == {"name": "knn", "channels": ["flow"], "window": 9}
+
+
 def test_a_cell_that_does_anything_else_is_refused_with_every_fault():
     cell = "a: int = 1 + 1\nb = 2\nprint(3)\nc: set = {1}\nd: int = 5  # [0..3]\ne: str = 7"
 

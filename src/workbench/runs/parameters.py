@@ -11,7 +11,8 @@ The cell tagged `parameters` holds typed assignments, one a line:
 Types are `str int float bool list[str] list[int] list[float] dict`; values are literals, `""` is
 unset. What a value may be stands at the end of its comment: choices in braces, or a range in
 brackets (ends included) or parentheses (ends excluded), either end may be left out. For a list it
-holds for every item. A parameter called `output`, or ending in `_output`, is a path inside the run
+holds for every item. `{detector}` after a `dict`: a detector's specification, as `detectors.resolve`
+takes it. A parameter called `output`, or ending in `_output`, is a path inside the run
 folder.
 """
 
@@ -28,12 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from workbench.errors import ParamsError, did_you_mean
+from workbench.errors import DetectorError, ParamsError, did_you_mean
 
 TYPES = ("str", "int", "float", "bool", "list[str]", "list[int]", "list[float]", "dict")
 _NUMBER = r"[-+]?[\d_.]+(?:e[-+]?\d+)?"
 _RANGE = re.compile(rf"([\[(])\s*({_NUMBER})?\s*\.\.\s*({_NUMBER})?\s*([\])])\s*$", re.I)
 _CHOICES = re.compile(r"\{([^{}]+)\}\s*$")
+_DETECTOR = ("detector",)
 _MISSING = object()
 
 
@@ -72,6 +74,11 @@ class Parameter:
         """Whether a value must be given."""
         return self.default is _MISSING
 
+    @property
+    def specifies(self) -> bool:
+        """Whether the value is a detector's specification."""
+        return self.type == "dict" and self.choices == _DETECTOR
+
     def fault(self, value: Any) -> str | None:
         """Return what is wrong with `value`, or None.
 
@@ -86,8 +93,8 @@ class Parameter:
         """
         if not _fits(value, self.type):
             return f"{self.name} is {_described(value)}, the notebook wants {self.type}"
-        if value == self.default == "":
-            return None  # unset
+        if value == self.default == "" or self.specifies:
+            return None  # unset, or looked at where the catalogue may be loaded
         for item in value if isinstance(value, list) else [value]:
             if self.choices and str(item) not in self.choices:
                 allowed = ", ".join(self.choices)
@@ -195,6 +202,8 @@ def resolve(
         problem = _unknown(name, parameters, where)
         if problem is None and (fault := parameters[name].fault(value)) is not None:
             problem = Problem(fault, where, _quote_hint(parameters[name], value))
+        if problem is None and parameters[name].specifies:
+            problem = _specification_problem(name, value, where)
         if problem is not None:
             problems.append(problem)
     problems += [
@@ -232,6 +241,16 @@ def _unknown(name: str, parameters: Mapping[str, Parameter], where: str) -> Prob
         where,
         near if near and near.startswith("did") else None,
     )
+
+
+def _specification_problem(name: str, value: Any, where: str) -> Problem | None:
+    from workbench import detectors  # here: it takes a second or two, and few files need it
+
+    try:
+        detectors.resolve(value)
+    except DetectorError as error:
+        return Problem(f"{name}: {error.message}", where, error.hint)
+    return None
 
 
 def _parameter(statement: ast.stmt, comment: str, place: str) -> Parameter | Problem:
