@@ -31,7 +31,7 @@ def test_it_begins_where_the_package_stands_with_the_packages_alerts(scored, vie
     expected = event_report(
         scored.detection.episodes, scored.labels, span=whole, sensors=["pump-1", "pump-2"]
     )
-    assert view.report.metrics() == expected.metrics()
+    assert view.report.metrics() == pytest.approx(expected.metrics(), rel=1e-3)
 
 
 def test_a_dragged_threshold_changes_table_and_picture_at_once(view):
@@ -61,9 +61,23 @@ def test_a_shorter_span_counts_only_what_begins_in_it(view):
     view._span.value = (first[1], second[1])
 
     assert view.report.events < whole.events
-    assert view.report.sensor_days == 2
+    assert view.report.sensor_days == pytest.approx(2, rel=1e-3)
     view._span.value = (first[1], first[1])
     assert view._table.value == "choose two different days"
+
+
+def test_an_event_after_the_last_reading_is_not_one_that_was_missed(scored):
+    noon = (scored.readings["event_time"] < "2026-01-08T12:00:00Z").to_numpy()
+    half = dataclasses.replace(
+        scored.detection, scores=scored.detection.scores[noon], late=scored.detection.late[noon]
+    )
+    after = scored.labels.iloc[:1].assign(start="2026-01-08T18:00:00Z", stop="2026-01-08T19:00:00Z")
+    after = after.astype({"start": "datetime64[ms, UTC]", "stop": "datetime64[ms, UTC]"})
+
+    view = desk.tune(scored.readings[noon], half, scored.package, labels=after, sensor="pump")
+
+    assert view.report.events == 0
+    assert view.report.sensor_days == pytest.approx(2 * 1.5, rel=1e-3)
 
 
 def test_the_other_sensor_has_its_own_picture_and_row(view):

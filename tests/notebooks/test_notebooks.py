@@ -85,13 +85,16 @@ def test_look_counts_what_arrived(store):
 
 
 @pytest.mark.notebook
-def test_prototype_finds_some_faults_and_misses_others(store):
-    params = {"train_start": "2026-01-09T00:00:00Z", "stop": "2026-01-15T00:00:00Z"}
+def test_prototype_shows_how_each_idea_fails(store):
+    found = runs.train("notebooks/10_prototype.ipynb", {}, store=store).metrics
 
-    run = runs.train("notebooks/10_prototype.ipynb", params, store=store)
-
-    assert run.metrics["events"] == 6
-    assert 0 < run.metrics["found"] < 6
+    assert found["events"] == 6
+    assert [found[f"found_{name}"] for name in ("level", "change", "relation")] == [4, 3, 6]
+    assert [found[f"false_alerts_{name}"] for name in ("level", "change", "relation")] == [1, 6, 7]
+    assert found["delay_median_s_level"] > 10 * found["delay_median_s_relation"]
+    assert found["change_false_after_a_fault"] == 5  # what ends is a step, too
+    assert found["relation_false_in_the_morning"] == 5  # a bearing warms up later than the load
+    assert found["morning_without_temperature"] <= 1
 
 
 @pytest.mark.notebook

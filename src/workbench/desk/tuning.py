@@ -125,8 +125,12 @@ class Scored:
         )
 
     def report(self, episodes: pd.DataFrame, span: Span, sensors: list[str]) -> EventReport:
-        """Return how good alarms are, of some sensors within a span."""
-        return event_report(episodes, self.labels, span=span, sensors=sensors)
+        """Return how good alarms are, of some sensors within a span, where it has readings."""
+        first, last = pd.to_datetime(
+            [self.times_ms.min(), self.times_ms.max() + 1], unit="ms", utc=True
+        )
+        seen = max(span[0], first), min(span[1], last)
+        return event_report(episodes, self.labels, span=seen, sensors=sensors)
 
     def draw(
         self, figure: Figure, episodes: pd.DataFrame, threshold: float, span: Span, sensor: str
