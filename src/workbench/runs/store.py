@@ -34,6 +34,7 @@ from workbench.endpoints import project
 from workbench.errors import RunError, did_you_mean
 
 _PARTIAL = ".partial-"
+_NO_RUNS = "there is no run yet: `workbench train` and `workbench sweep` make them"
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def find(name: Path | str, store: Path | str = "runs") -> Run:
     raise RunError(
         f"{found} called {str(name)!r}",
         where=store_folder(store),
-        hint=did_you_mean(str(name), hits or known),
+        hint=did_you_mean(str(name), hits or known) or _NO_RUNS,
     )
 
 
