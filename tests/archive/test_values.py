@@ -9,6 +9,7 @@ import struct
 from decimal import Decimal
 
 import fastavro
+import lz4.block
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -477,3 +478,14 @@ def test_batches_are_what_read_gives(golden):
 
     assert [batch.num_rows for batch in batches] == [64] * 7 + [52]
     assert pa.Table.from_batches(batches).to_pylist() == topic.read().to_pylist()
+
+
+def test_batches_of_large_values_have_fewer_rows(pulsar, tmp_path):
+    raw = bytes(3 << 20)
+    packed = lz4.block.compress(raw, store_size=False)
+    pulsar.ledger(tmp_path, [pulsar.entry(packed, (8, 1), (9, len(raw)))] * 25)
+    topic = archive.open(str(tmp_path)).topic("t")
+
+    batches = [(batch.num_rows, batch.nbytes >> 20) for batch in topic.batches()]
+
+    assert batches == [(11, 33), (11, 33), (3, 9)]

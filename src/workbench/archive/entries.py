@@ -58,6 +58,10 @@ from workbench.archive.wire import field, int32
     DATA_END,
 ) = range(34)
 COLUMNS = 34
+# those that say where something lies in the data
+POSITIONS = (
+    START, END, METADATA, PAYLOAD, PRODUCER, KEY, SCHEMA, ORDERING, UUID, DATA, DATA_END,
+)  # fmt: skip
 NONE = -1  # for numbers that an entry does not carry
 
 # what is wrong with an entry

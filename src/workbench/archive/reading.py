@@ -298,7 +298,19 @@ def groups(entries: Entries) -> Iterator[Entries]:
     cuts = np.flatnonzero(np.diff(share)) + 1
     for part in np.split(rows, cuts):
         if len(part):
-            yield replace(entries, rows=part)
+            yield _narrow(replace(entries, rows=part))
+
+
+def _narrow(entries: Entries) -> Entries:
+    """Return the entries with the bytes of their own alone: these are copied when decompressed."""
+    rows = entries.rows
+    start, end = int(rows[0, e.START]), int(rows[-1, e.END])
+    if int(rows[:, e.DATA_END].max()) > end:  # chunks put together, behind the object's bytes
+        return entries
+    rows = rows.copy()
+    rows[:, e.POSITIONS] -= start
+    at = entries.at + start if entries.at >= 0 else -1
+    return Entries(entries.ledger, at, entries.data[start:end], rows)
 
 
 def read_messages(entries: Entries, damage: Damage) -> Messages:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Time = str | int | dt.datetime | None
 _T = TypeVar("_T")
+BATCH_BYTES = 32 << 20  # of one batch; larger values come in batches of fewer rows
 READER = "workbench.archive 1"  # raise it when the same bytes would give other rows
 
 
@@ -150,6 +151,8 @@ class Topic(Shown):
         rows: int = 65536,
     ) -> Iterator[pa.RecordBatch]:
         """Yield what `read` returns, `rows` at a time, in constant memory.
+
+        Where `rows` pass 32 MiB, batches have fewer; the last one may have fewer, too.
 
         Raises
         ------
@@ -335,21 +338,27 @@ class Selection:
 
 
 def _resize(found: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the same rows in batches of `rows`; the last may have fewer."""
+    """Yield the same rows in batches of `rows`, or fewer where these pass BATCH_BYTES."""
     held: list[pa.RecordBatch] = []
-    count = 0
     for batch in found:
         held.append(batch)
-        count += batch.num_rows
-        if count < rows:
-            continue
-        table = pa.Table.from_batches(held)
-        full = count - count % rows
-        for at in range(0, full, rows):
-            yield from table.slice(at, rows).combine_chunks().to_batches()
-        held, count = table.slice(full).to_batches(), count - full
-    if count:
-        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+        while held and (sum(one.num_rows for one in held) >= rows or _bytes(held) > BATCH_BYTES):
+            whole, held = _first(held, rows)
+            yield from whole
+    yield from _first(held, rows)[0] if held else []
+
+
+def _bytes(held: list[pa.RecordBatch]) -> int:
+    return sum(one.nbytes for one in held)
+
+
+def _first(
+    held: list[pa.RecordBatch], rows: int
+) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
+    """Return the first `rows` as one batch, and the rest (its own function: to let go of all)."""
+    table = pa.Table.from_batches(held)
+    rest = table.slice(rows).to_batches() if table.num_rows > rows else []
+    return table.slice(0, rows).combine_chunks().to_batches(), rest
 
 
 def _object(ledger: Ledger) -> dict[str, Any]:
