@@ -7,7 +7,9 @@ package loads none of them: each is loaded when it is first named.
 
 from __future__ import annotations
 
+import builtins
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,3 +43,17 @@ def __getattr__(name: str) -> object:
     if name in _ROOMS:
         return importlib.import_module(f"workbench.{name}")
     raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+
+
+def _let_numba_find_print() -> None:
+    """Make numba importable in a Python worker of Flink.
+
+    PyFlink's worker puts a `print` of its own into builtins; numba looks each builtin up in the
+    module that it says it is from, and fails to import where it is not there.
+    """
+    home = sys.modules.get(getattr(builtins.print, "__module__", None) or "")
+    if home is not None and not hasattr(home, "print"):
+        home.print = builtins.print  # type: ignore[attr-defined] # numba compares the two
+
+
+_let_numba_find_print()
