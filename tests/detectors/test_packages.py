@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -125,3 +127,46 @@ def test_a_file_too_many_is_refused(folder):
         "the package holds 'arrays.npz', 'copy.json', 'detector.json', "
         f"expected 'arrays.npz', 'detector.json'\n  in {folder}"
     )
+
+
+KILLED = """
+import os, signal, sys, time
+from workbench import detectors
+from workbench.detectors import EpisodeRule
+
+folder = sys.argv[1]
+detector = detectors.load(folder).detector
+for attempt in range(40):
+    child = os.fork()
+    if child == 0:
+        while True:
+            for threshold in (3.0, 4.0):
+                detectors.save(
+                    detector, folder, threshold=threshold, rule=EpisodeRule(), training={}
+                )
+    time.sleep(0.004 + 0.0013 * attempt)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(detectors.load(folder).threshold)
+"""
+
+
+def test_a_save_that_is_killed_leaves_the_old_package_or_the_new(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder)], capture_output=True, text=True, check=False
+    )
+
+    assert done.stderr == ""
+    assert set(done.stdout.split()) == {"3.0", "4.0"}
+    assert len(done.stdout.split()) == 40
+
+
+def test_where_folders_cannot_be_swapped_the_old_one_is_put_aside(detector, tmp_path, monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda _: object())  # a system without renameat2
+    ids = [
+        detectors.save(detector, tmp_path / "d", threshold=t, rule=EpisodeRule(), training={})
+        for t in (3, 4)
+    ]
+
+    assert detectors.load(tmp_path / "d").id == ids[1]
+    assert [one.name for one in tmp_path.iterdir()] == ["d"]

@@ -15,6 +15,7 @@ It does not sign: who may write to the store decides what is in it.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import math
@@ -48,6 +49,7 @@ _KEYS = {
 _CLASSES = {"Fitted": Fitted}
 _LIBRARIES = ("workbench", "numpy", "pyod", "scikit-learn")
 _RTOL = 1e-9
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,13 +143,38 @@ def save(
     try:
         temporary.chmod(0o755)
         for name, content in files.items():
-            (temporary / name).write_bytes(content)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)  # noqa: PTH105 - the idiom for an atomic write
+            _write(temporary / name, content)
+        _put(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return hashlib.sha256(files["detector.json"]).hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put(fresh: Path, folder: Path) -> None:
+    """Let `fresh` be `folder`, at once: whoever looks, whenever, finds the old one or the new."""
+    if folder.exists() and not _exchange(fresh, folder):
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        os.replace(folder, aside)  # noqa: PTH105 - as below
+        os.replace(fresh, folder)  # noqa: PTH105
+        shutil.rmtree(aside)
+    elif not folder.exists():
+        os.replace(fresh, folder)  # noqa: PTH105 - the idiom for an atomic write
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step; False where the system or its file system cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux, glibc
+    if rename is None:
+        return False
+    here, paths = _AT_FDCWD, [os.fsencode(path) for path in (one, other)]
+    return bool(rename(here, paths[0], here, paths[1], _RENAME_EXCHANGE) == 0)
 
 
 def _files(
