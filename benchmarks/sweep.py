@@ -15,6 +15,9 @@ sweep_500_s, lost_of_500, twice_of_500
 cached_500_s
     The same sweep again, by the command line, start of Python included.
 refuse_ms
+    The slowest of all hostile packages of `tests/detectors/test_hostile_packages.py` to be refused,
+    the best of three tries each; `refuse_median_ms`, and `hostile`, how many there are.
+refuse_params_ms
     A params file with a misspelt name, refused by the library.
 """
 
@@ -23,6 +26,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -31,11 +35,13 @@ from collections import Counter
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import papermill
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from workbench import runs
-from workbench.errors import ParamsError
+from workbench import detectors, runs
+from workbench.errors import PackageError, ParamsError
 
 SPEC = "notebook: notebooks/20_small.ipynb\ngrid: {{number: [{numbers}]}}\n"
 
@@ -69,7 +75,8 @@ def measure(count: int) -> dict[str, float]:
         f"lost_of_{count}": count - sum(run.status == "complete" for run in made),
         f"twice_of_{count}": sum(one > 1 for one in numbers.values()),
         f"cached_{count}_s": round(cached(), 2),
-        "refuse_ms": round(refuse(), 1),
+        **hostile(),
+        "refuse_params_ms": round(refuse(), 1),
     }
 
 
@@ -124,6 +131,44 @@ def refuse() -> float:
     except ParamsError:
         return (time.perf_counter() - begun) * 1000
     raise AssertionError("it was not refused")
+
+
+def hostile() -> dict[str, float]:
+    """Return milliseconds until a package built to do harm is refused."""
+    path = Path(__file__).resolve().parent.parent / "tests/detectors/test_hostile_packages.py"
+    corpus = runpy.run_path(str(path))
+    rng = np.random.default_rng(1)
+    start = pd.Timestamp("2026-01-05T00:00:00Z")
+    readings = pd.DataFrame(
+        {
+            "pump": "pump-1",
+            "event_time": [start + pd.Timedelta(minutes=minute) for minute in range(500)],
+            "flow": rng.normal(size=500),
+        }
+    )
+    fitted = detectors.fit(corpus["SPEC"], readings, sensor="pump")
+    taken = []
+    for spoil in corpus["HOSTILE"]:
+        folder = Path("hostile") / spoil.__name__ / "detector"
+        rule = detectors.EpisodeRule()
+        detectors.save(fitted, folder, threshold=0.5, rule=rule, training={})
+        detectors.load(folder)
+        spoil(folder)
+        taken.append(min(_refused_ms(folder) for _ in range(3)))
+    return {
+        "hostile": len(taken),
+        "refuse_ms": round(max(taken), 2),
+        "refuse_median_ms": round(float(np.median(taken)), 2),
+    }
+
+
+def _refused_ms(folder: Path) -> float:
+    begun = time.perf_counter()
+    try:
+        detectors.load(folder)
+    except PackageError:
+        return (time.perf_counter() - begun) * 1000
+    raise AssertionError(f"{folder} was not refused")
 
 
 def table(found: dict[str, float]) -> str:
