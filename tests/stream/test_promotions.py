@@ -140,16 +140,15 @@ def test_the_job_scores_as_the_batch_path_does_for_each_detector(store, readings
 
 
 def _score(store, package_id, one):
-    """Score the readings of one sensor from the arrays that Flink would give."""
+    """Score the readings of one sensor from the windows that Flink would give."""
     scored = Scored("pumps", "champion", str(store), package_id)
-    upto = [slice(max(0, end - 8), end) for end in range(1, len(one) + 1)]
     event_ms = pd.Series(detectors.epoch_ms(one["event_time"]))
-    arrays = [
-        pd.Series([np.asarray(values)[piece] for piece in upto])
-        for values in (event_ms, one["pressure_bar"], one["flow_l_min"])
-    ]
+    packed = np.rec.fromarrays(
+        [event_ms, one["pressure_bar"], one["flow_l_min"]], dtype="<i8,<f8,<f8"
+    )
+    past = [packed[max(0, end - 8) : end].tobytes() for end in range(1, len(one) + 1)]
     return Scorer(scored, ("pressure_bar", "flow_l_min")).score(
-        pd.Series(["pump-3"] * len(one)), event_ms, *arrays
+        pd.Series(["pump-3"] * len(one)), event_ms, pd.Series(past)
     )
 
 

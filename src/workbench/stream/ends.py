@@ -95,10 +95,8 @@ def pulsar_source(stream: Stream, known: Endpoints, *, start: str, subscription:
         **_token(known),
     }
     row_time, event_ms = _pulsar_times(stream)
-    return table(
-        "source", {stream.sensor: "STRING", **numbers, **named, REFUSED: "STRING", **metadata}, options,
-        row_time, event_ms, _watermark(stream),
-    )  # fmt: skip
+    columns = {stream.sensor: "STRING", **numbers, **named, REFUSED: "STRING", **metadata}
+    return table("source", columns, options, row_time, event_ms, _watermark(stream))
 
 
 def _pulsar_times(stream: Stream) -> tuple[str, str]:

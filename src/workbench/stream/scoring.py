@@ -1,4 +1,4 @@
-"""The one Python function of the job: arrays of readings in, scores out.
+"""The one Python function of the job: windows of readings in, scores out.
 
 It turns columns into windows `[n, w, c]` and calls `Detector.score`, no more. Which package
 scores a reading is a function of its sensor and event time (`promotions.in_force`); what is kept
@@ -8,10 +8,10 @@ between calls, the log and the loaded packages, is a cache of files that never c
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,40 @@ class Scored:
         return promotions(self.stream, self.role, folder=Path(self.store))
 
 
+class Readings(NamedTuple):
+    """The readings of several windows, one after the other.
+
+    Attributes
+    ----------
+    times_ms, numbers
+        Shape (m,), (m, c): event time and channels, NaN where missing.
+    lengths, ends
+        Shape (n,): readings in each window, and the place behind its newest.
+    """
+
+    times_ms: NDArray[np.int64]
+    numbers: Floats
+    lengths: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+def unpack(past: Iterable[bytes], channels: int) -> Readings:
+    """Return the readings that `java/LastReadings` packed.
+
+    Examples
+    --------
+    >>> one = np.array([7], "<i8").tobytes() + np.array([0.5], "<f8").tobytes()
+    >>> unpack([one], 1).numbers
+    array([[0.5]])
+    """
+    packed = list(past)
+    joined = b"".join(packed)
+    lengths = np.fromiter(map(len, packed), np.int64, len(packed)) // (8 * (1 + channels))
+    times_ms = np.frombuffer(joined, "<i8").reshape(-1, 1 + channels)[:, 0]
+    numbers = np.frombuffer(joined, "<f8").reshape(-1, 1 + channels)[:, 1:]
+    return Readings(times_ms, numbers, lengths, np.cumsum(lengths))
+
+
 @dataclass
 class Scorer:
     """Scores batches of readings by the packages in force.
@@ -71,7 +105,7 @@ class Scorer:
     scored
         Where the packages come from.
     channels
-        Names of the array columns, in their order.
+        Names of the channels in a window, in their order.
     """
 
     scored: Scored
@@ -81,11 +115,7 @@ class Scorer:
     _packages: dict[str, Package] = field(default_factory=dict)
 
     def score(
-        self,
-        sensors: pd.Series[Any],
-        event_ms: pd.Series[Any],
-        times: pd.Series[Any],
-        *arrays: pd.Series[Any],
+        self, sensors: pd.Series[Any], event_ms: pd.Series[Any], past: pd.Series[Any]
     ) -> pd.DataFrame:
         """Return `score`, `threshold`, `package` of each reading, all NULL where no package holds.
 
@@ -93,19 +123,20 @@ class Scorer:
         ----------
         sensors, event_ms
             Sensor and event time of each reading.
-        times, arrays
-            Event times and channel values of the readings up to it, at most w, newest last.
+        past
+            The readings up to it, at most w, newest last, as `java/LastReadings` packs them.
         """
         log = self._promotions()
         holds = in_force(log, sensors.to_numpy(dtype=object), event_ms.to_numpy(dtype=np.int64))
         n = len(holds)
+        readings = unpack(past, len(self.channels))
         scores, thresholds = np.full(n, np.nan), np.full(n, np.nan)
         packages = np.full(n, None, dtype=object)
         for position in np.unique(holds[holds >= 0]):
             rows = np.flatnonzero(holds == position)
             one = log[position]
             package = self._package(one.package)
-            scores[rows] = self._scores(package, rows, times, arrays)
+            scores[rows] = self._scores(package, readings, rows)
             thresholds[rows] = self._threshold(one, package)
             packages[rows] = package.id
         return pd.DataFrame({"score": scores, "threshold": thresholds, "package": packages})
@@ -116,30 +147,22 @@ class Scorer:
                 return given
         return package.threshold
 
-    def _scores(
-        self,
-        package: Package,
-        rows: NDArray[np.int64],
-        times: pd.Series[Any],
-        arrays: Sequence[pd.Series[Any]],
-    ) -> Floats:
+    def _scores(self, package: Package, readings: Readings, rows: NDArray[np.int64]) -> Floats:
         """Return the scores of `rows`, NaN where the window is not full or spans a gap."""
         detector = package.detector
         w = detector.window
         scores = np.full(len(rows), np.nan)
-        lengths = np.fromiter(map(len, times), np.int64, len(times))
-        full = lengths[rows] >= w
-        ends = np.cumsum(lengths)[rows[full]]
+        full = readings.lengths[rows] >= w
+        ends = readings.ends[rows[full]]
         if package.max_span_s is not None and len(ends):
-            moments = np.concatenate(times.to_numpy())
+            moments = readings.times_ms
             narrow = moments[ends - 1] - moments[ends - w] <= round(package.max_span_s * 1000)
             full[full] = narrow
             ends = ends[narrow]
         if len(ends):
             at = ends[:, np.newaxis] + np.arange(-w, 0)
-            picked = [arrays[self.channels.index(one)] for one in detector.channels]
-            values = [np.concatenate(one.to_numpy()).astype(np.float64)[at] for one in picked]
-            scores[full] = score_windows(detector, np.stack(values, axis=2))
+            picked = [self.channels.index(one) for one in detector.channels]
+            scores[full] = score_windows(detector, readings.numbers[:, picked][at])
         return scores
 
     def _promotions(self) -> list[Promotion]:
@@ -154,7 +177,7 @@ class Scorer:
 
 
 class Score(ScalarFunction):  # type: ignore[misc] # pyflink is untyped
-    """`score(sensor, event_ms, times, channel_w, ...)` in SQL."""
+    """`score(sensor, event_ms, past)` in SQL."""
 
     def __init__(self, scored: Scored, channels: tuple[str, ...]) -> None:
         self._scorer = Scorer(scored, channels)

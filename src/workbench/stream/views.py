@@ -3,7 +3,7 @@
     readings     what is not late, in the order of arrival
     late         what is
     derived      with the channels that SQL expressions make of others
-    windows      arrays of the last w readings of the sensor, by event time
+    windows      with the last w readings of the sensor, by event time
     scores       what the detector says of them
     near         readings with one above the threshold not long before; most are none of them
     exceedances  how many of the last n, and of the last m, were above the threshold
@@ -18,6 +18,9 @@
 
 No view uses RANGE frames or LAG, which treat readings of equal time alike; every frame counts
 rows, and rows of equal time keep the order of arrival. ts is the event time as Flink's row time.
+Frames that every reading passes are of two rows, and our functions remember more (`java/`): Flink
+walks through all rows of a bounded frame to take one out, and where a frame begins at the first row
+it fires a timer for every sensor at every watermark.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from workbench.stream.definition import Stream
 
 PATTERN = "episode"
 _KEEPS_ORDER = "PARTITION BY {by} ORDER BY `ts` ROWS BETWEEN {before} AND CURRENT ROW"
+_ALL = "UNBOUNDED PRECEDING"
 _EPISODE = "`sensor`, `episode`"
 _SUMMED = (
     "`sensor`, `event_ms`, `ts`, `alarm`, `peak_score`, `readings`, `start_ms`, "
@@ -47,8 +51,8 @@ def views(stream: Stream, rule: EpisodeRule, *, message_id: str = "{}") -> dict[
         SQL that makes text of a message id, `{}` being the column.
     """
     return {
-        "readings": _readings(stream, late=False),
-        "late": _readings(stream, late=True),
+        "readings": _readings(stream, message_id, late=False),
+        "late": _readings(stream, message_id, late=True),
         "derived": _derived(stream),
         "windows": _windows(stream),
         "scores": _scores(stream),
@@ -56,7 +60,7 @@ def views(stream: Stream, rule: EpisodeRule, *, message_id: str = "{}") -> dict[
         "exceedances": _exceedances(rule),
         "latch": _latch(rule),
         "edges": _edges(),
-        "episodes": _episodes(stream, message_id),
+        "episodes": _episodes(stream),
         "peaks": _peaks(),
         "summits": _summits(stream),
         "openings": _openings(stream),
@@ -81,15 +85,16 @@ def quoted(*names: str) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _readings(stream: Stream, *, late: bool) -> str:
+def _readings(stream: Stream, message_id: str, *, late: bool) -> str:
     """DESIGN D10: late is at or below the largest event time before it, less the lateness."""
     known = "CURRENT_WATERMARK(`ts`)"
     kept = (
         f"{known} IS NOT NULL AND `ts` <= {known}" if late else f"{known} IS NULL OR `ts` > {known}"
     )
     return (
-        f"SELECT `message_id`, `event_ms`, `ts`, `{stream.sensor}` AS `sensor`, "
-        f"{quoted(*stream.channels)}\nFROM source\nWHERE `{stream.sensor}` IS NOT NULL AND ({kept})"
+        f"SELECT {message_id.format('`message_id`')} AS `message_id`, `event_ms`, `ts`, "
+        f"`{stream.sensor}` AS `sensor`, {quoted(*stream.channels)}\n"
+        f"FROM source\nWHERE `{stream.sensor}` IS NOT NULL AND ({kept})"
     )
 
 
@@ -102,12 +107,9 @@ def _derived(stream: Stream) -> str:
 
 
 def _windows(stream: Stream) -> str:
-    arrays = "".join(
-        f",\n  ARRAY_AGG(`{channel}`) OVER w AS `{channel}_w`" for channel in stream.measured
-    )
     return (
-        f"SELECT *,\n  ARRAY_AGG(`event_ms`) OVER w AS `times`{arrays}\nFROM derived\n"
-        f"WINDOW w AS ({_frame(stream.window - 1)})"
+        f"SELECT *,\n  last_readings({stream.window}, `event_ms`, {quoted(*stream.measured)}) "
+        f"OVER ({_frame(1)}) AS `past`\nFROM derived"
     )
 
 
@@ -116,13 +118,12 @@ def _kept(stream: Stream) -> str:
 
 
 def _scores(stream: Stream) -> str:
-    arrays = quoted("sensor", "event_ms", "times", *(f"{one}_w" for one in stream.measured))
     kept = _kept(stream)
     return (
         f"SELECT {kept}, `scored`.`score` AS `score`, `scored`.`threshold` AS `threshold`,\n"
         "  `scored`.`package` AS `package`,\n"
         "  CASE WHEN `scored`.`score` > `scored`.`threshold` THEN 1 ELSE 0 END AS `above`\n"
-        f"FROM (SELECT {kept}, score({arrays}) AS `scored` FROM windows)"
+        f"FROM (SELECT {kept}, score(`sensor`, `event_ms`, `past`) AS `scored` FROM windows)"
     )
 
 
@@ -132,9 +133,10 @@ def _near(rule: EpisodeRule) -> str:
     What is left out lies at least n + m readings behind the last one above the threshold: by then
     its alarm was reset, and n - 1 quiet readings that stay stand before the next one above.
     """
+    since = f"readings_since(`above` = 1) OVER ({_frame(1)})"
     return (
-        f"SELECT *\nFROM (SELECT *, SUM(`above`) OVER ({_frame(rule.n + rule.m - 1)}) AS `lately` "
-        "FROM scores)\nWHERE `lately` > 0"
+        f"SELECT *\nFROM (SELECT *, {since} AS `since` FROM scores)\n"
+        f"WHERE `since` < {rule.n + rule.m}"
     )
 
 
@@ -155,7 +157,7 @@ def _latch(rule: EpisodeRule) -> str:
         "SELECT *, COALESCE(LAST_VALUE(CASE\n"
         f"  WHEN `in_n` >= {rule.k} THEN 1\n"
         f"  WHEN `in_m` = 0 AND `of_m` = {rule.m} THEN 0\n"
-        f"END) OVER ({_frame('UNBOUNDED PRECEDING')}), 0) AS `alarm`\nFROM exceedances"
+        f"END) OVER ({_frame(_ALL)}), 0) AS `alarm`\nFROM exceedances"
     )
 
 
@@ -163,17 +165,15 @@ def _edges() -> str:
     return f"SELECT *, SUM(`alarm`) OVER ({_frame(1)}) - `alarm` AS `before`\nFROM latch"
 
 
-def _episodes(stream: Stream, message_id: str) -> str:
-    """Number the alarms of a sensor; a number is never used again.
-
-    Message ids become text here, where readings are few: FIRST_VALUE takes no bytes.
-    """
+def _episodes(stream: Stream) -> str:
+    """Number the alarms of a sensor; a number is never used again."""
     opened = "CASE WHEN `alarm` = 1 AND `before` = 0 THEN 1 ELSE 0 END"
-    kept = ("event_ms", "ts", "sensor", *stream.measured, "score", "threshold", "package")
+    kept = (
+        "message_id", "event_ms", "ts", "sensor", *stream.measured, "score", "threshold", "package",
+    )  # fmt: skip
     return (
-        f"SELECT *, SUM({opened}) OVER ({_frame('UNBOUNDED PRECEDING')}) AS `episode`\n"
-        f"FROM (SELECT {message_id.format('`message_id`')} AS `message_id`, "
-        f"{quoted(*kept, 'alarm', 'before')}\n"
+        f"SELECT *, SUM({opened}) OVER ({_frame(_ALL)}) AS `episode`\n"
+        f"FROM (SELECT {quoted(*kept, 'alarm', 'before')}\n"
         "FROM edges\nWHERE `alarm` = 1 OR `before` = 1)"
     )
 
@@ -191,7 +191,7 @@ def _peaks() -> str:
         "FIRST_VALUE(`package`) OVER e AS `first_package`,\n"
         "  FIRST_VALUE(`message_id`) OVER e AS `first_id`,\n"
         "  LAST_VALUE(CASE WHEN `alarm` = 1 THEN `message_id` END) OVER e AS `last_id`\n"
-        f"FROM episodes\nWINDOW e AS ({_frame('UNBOUNDED PRECEDING', _EPISODE)})"
+        f"FROM episodes\nWINDOW e AS ({_frame(_ALL, _EPISODE)})"
     )
 
 
@@ -206,7 +206,7 @@ def _summits(stream: Stream) -> str:
         f"SELECT {_SUMMED}, LAST_VALUE(CASE\n"
         "  WHEN `alarm` = 1 AND (`readings` = 1 OR `peak_score` > `reached`)\n"
         f"  THEN CONCAT_WS('|', CAST(`event_ms` AS STRING), {values})\n"
-        f"END) OVER ({_frame('UNBOUNDED PRECEDING', _EPISODE)}) AS `summit`\n"
+        f"END) OVER ({_frame(_ALL, _EPISODE)}) AS `summit`\n"
         f"FROM (SELECT *, FIRST_VALUE(`peak_score`) OVER ({_frame(1, _EPISODE)}) AS `reached` "
         "FROM peaks)"
     )
