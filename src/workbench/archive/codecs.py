@@ -7,12 +7,14 @@ Snappy are raw blocks without a frame; the Java client never finishes its ZLIB s
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import cramjam
 import lz4.block
+import numpy as np
 import zstandard
 
+from workbench.archive.columns import Ints
 from workbench.errors import ArchiveError
 
 NAMES = {0: "NONE", 1: "LZ4", 2: "ZLIB", 3: "ZSTD", 4: "SNAPPY"}
@@ -35,6 +37,16 @@ def check_size(codec: int, packed: int, size: int) -> str | None:
     if size < 0 or size > (packed + 64) * _LIMITS[codec]:
         return f"{packed} bytes of {NAMES[codec]} cannot become {size}"
     return None
+
+
+def wrong_sizes(codec: Ints, packed: Ints, size: Ints) -> Iterator[tuple[int, str]]:
+    """Yield (position, what `check_size` says) of every claim that is wrong."""
+    known = (codec >= 0) & (codec < len(NAMES))
+    limits = np.array([_LIMITS[i] for i in range(len(NAMES))])[np.where(known, codec, 0)]
+    for i in np.flatnonzero(~known | (size < 0) | (size > (packed + 64) * limits)):
+        text = check_size(int(codec[i]), int(packed[i]), int(size[i]))
+        if text:
+            yield int(i), text
 
 
 def decompress(codec: int, packed: memoryview, out: memoryview) -> None:

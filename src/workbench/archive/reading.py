@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from workbench.archive import batches, blocks, codecs, mapfile
+from workbench.archive import batches, blocks, codecs, mapfile, small_lz4
 from workbench.archive import entries as e
 from workbench.archive.catalogue import Ledger
 from workbench.archive.columns import Bytes, Ints
@@ -352,26 +352,33 @@ def _decompress(entries: Entries, damage: Damage) -> Entries:
     packed = np.flatnonzero(rows[:, e.CODEC] != 0)
     if not len(packed):
         return entries
-    bad: dict[int, str] = {}
-    for row in packed:
-        size = int(rows[row, e.DATA_END] - rows[row, e.DATA])
-        text = codecs.check_size(int(rows[row, e.CODEC]), size, int(rows[row, e.RAW_SIZE]))
-        if text:
-            bad[int(row)] = text
-    packed = packed[[int(row) not in bad for row in packed]]
-    data = np.empty(len(entries.data) + int(rows[packed, e.RAW_SIZE].sum()), np.uint8)
+    bad = {
+        int(packed[i]): text
+        for i, text in codecs.wrong_sizes(
+            rows[packed, e.CODEC],
+            rows[packed, e.DATA_END] - rows[packed, e.DATA],
+            rows[packed, e.RAW_SIZE],
+        )
+    }
+    if bad:
+        packed = np.setdiff1d(packed, list(bad))
+    stops = len(entries.data) + np.cumsum(rows[packed, e.RAW_SIZE])
+    data = np.empty(int(stops[-1]) if len(stops) else len(entries.data), np.uint8)
     data[: len(entries.data)] = entries.data
-    view, at = data.data, len(entries.data)
-    for row in packed:
-        stop = at + int(rows[row, e.RAW_SIZE])
-        start, end = int(rows[row, e.DATA]), int(rows[row, e.DATA_END])
+    starts = stops - rows[packed, e.RAW_SIZE]
+    done = np.zeros(len(packed), np.bool_)
+    small_lz4.unpack(data, rows, packed, starts, stops, done)
+    view = data.data
+    for i in np.flatnonzero(~done):
+        row = rows[packed[i]]
         try:
-            codecs.decompress(int(rows[row, e.CODEC]), view[start:end], view[at:stop])
+            codecs.decompress(
+                int(row[e.CODEC]), view[row[e.DATA] : row[e.DATA_END]], view[starts[i] : stops[i]]
+            )
         except ArchiveError as err:
-            bad[int(row)] = err.message
-        rows[row, e.DATA], rows[row, e.DATA_END] = at, stop
-        at = stop
+            bad[int(packed[i])] = err.message
+    rows[packed, e.DATA], rows[packed, e.DATA_END] = starts, stops
     entries = replace(entries, data=data, rows=rows)
-    for row in sorted(bad):
-        _without(entries, row, bad[row], damage)
-    return replace(entries, rows=np.delete(rows, sorted(bad), axis=0))
+    for one in sorted(bad):
+        _without(entries, one, bad[one], damage)
+    return replace(entries, rows=np.delete(rows, sorted(bad), axis=0)) if bad else entries

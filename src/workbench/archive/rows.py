@@ -10,7 +10,9 @@ import numpy as np
 from workbench.archive import batches as b
 from workbench.archive import entries as e
 from workbench.archive.columns import Bytes, Ints
+from workbench.archive.compiled import compiled
 from workbench.archive.reading import Messages
+from workbench.archive.wire import int64
 
 Misfit = Callable[[int, str], None]  # row and what is wrong; raises, or the row is kept as null
 
@@ -45,9 +47,13 @@ class Rows:
 def rows_of(messages: Messages) -> Rows:
     """Return the values of messages."""
     heads, data = messages.entries.rows, messages.entries.data
-    found = np.full(len(heads), -1, np.int64)
-    for row in np.flatnonzero(heads[:, e.SCHEMA_SIZE] == 8):
-        start = heads[row, e.SCHEMA]
-        found[row] = int.from_bytes(data[start : start + 8].tobytes(), "big", signed=True)
+    versions = np.empty(len(heads), np.int64)
+    _versions(data, heads, versions)
     table = messages.table
-    return Rows(data, table[b.VALUE], table[b.VALUE_SIZE], found[table[b.ROW]])
+    return Rows(data, table[b.VALUE], table[b.VALUE_SIZE], versions[table[b.ROW]])
+
+
+@compiled
+def _versions(data, heads, out):  # type: ignore[no-untyped-def]
+    for i in range(len(heads)):
+        out[i] = int64(data, heads[i, e.SCHEMA]) if heads[i, e.SCHEMA_SIZE] == 8 else -1
