@@ -60,6 +60,10 @@ def show_sql(name: str, package: str | None) -> None:
     help="Where: in this process, on a session cluster, or only write the files of a deployment.",
 )
 @click.option("--jobmanager", metavar="HOST:PORT", help="Of the session cluster's REST API.")
+@click.option(
+    "--bucket", default="s3://workbench", show_default=True, help="Kubernetes: for checkpoints."
+)
+@click.option("--image", help="Kubernetes: name of the image [default: workbench-NAME].")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the SQL, start nothing.")
 def run_stream(
     name: str,
@@ -71,6 +75,8 @@ def run_stream(
     seconds: float | None,
     target: str,
     jobmanager: str | None,
+    bucket: str,
+    image: str | None,
     dry_run: bool,
 ) -> None:
     """Score a stream in Flink's mini cluster, live until Ctrl-C, or wherever --target says.
@@ -94,6 +100,9 @@ def run_stream(
     if target == "session":
         _submit(name, jobmanager, position, package)
         return
+    if target == "kubernetes":
+        _deployment(name, bucket, image, package)
+        return
     job = room.start(found, position=position, package=package)
     click.echo(f"{found.name} runs: {found.topic} to {found.alerts}; Ctrl-C ends it", err=True)
     try:
@@ -107,6 +116,15 @@ def _submit(name: str, jobmanager: str | None, position: str, package: str | Non
     from workbench.stream import session
 
     _told(session.submit(name, jobmanager=jobmanager, position=position, package=package))
+
+
+def _deployment(name: str, bucket: str, image: str | None, package: str | None) -> None:
+    from workbench.stream.kubernetes import write_deployment
+
+    made = write_deployment(name, bucket=bucket, image=image, package=package)
+    click.echo(f"written: {made.folder}")
+    click.echo(f"docker build -f {made.folder / 'Dockerfile'} -t {made.image} .")
+    click.echo(f"kubectl apply -f {made.folder / 'flinkdeployment.yaml'}")
 
 
 def _told(job: Submitted) -> None:
@@ -190,6 +208,34 @@ def resume_stream(
     from workbench.stream import session
 
     _told(session.resume(name, jobmanager=jobmanager, package=package, restored=restored))
+
+
+@stream.command("export-function")
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder [default: functions/NAME].",
+)
+@click.option("--package", help="Id of a package in place of the stream's detector.")
+@click.option("--deploy", is_flag=True, help="Give it to the broker's functions worker, too.")
+def export_stream(name: str, out: Path | None, package: str | None, deploy: bool) -> None:
+    """Write a stream as a Pulsar Function, which needs no Flink.
+
+    It scores and alerts alike, but keeps its windows in memory: after a restart a sensor is not
+    scored until a window of its readings came.
+
+    \b
+    Example:
+        workbench stream export-function plant --deploy
+    """
+    from workbench.stream import export
+
+    exported = export.export_function(name, out, package=package)
+    click.echo(f"{exported.file}\n{exported.config}\n{exported.folder / 'package'}")
+    if deploy:
+        export.deploy(exported)
+        click.echo(f"workbench-{exported.name} reads {exported.topic}", err=True)
 
 
 def _replay(

@@ -33,6 +33,7 @@ PULSAR = "4.0.8"
 S3PROXY = "4.1.0"
 FLINK = "1.20.5"
 CONNECTOR = "4.1.0-1.18"  # the newest that Maven Central has; 4.2.0-1.20 is announced
+OPERATOR = "1.10.0"  # of Flink on Kubernetes; its API jar holds the schema that a deployment has
 ECJ = "3.37.0"  # the newest line that writes classes for, and runs on, Java 17
 
 # group: (coordinates, whether their dependencies come along)
@@ -52,6 +53,7 @@ GROUPS: dict[str, tuple[list[str], bool]] = {
         True,
     ),
     "compiler": ([f"org.eclipse.jdt:ecj:{ECJ}"], False),  # of Java; the JDK wheel has none
+    "operator": ([f"org.apache.flink:flink-kubernetes-operator-api:{OPERATOR}"], False),
 }
 _PROVIDED = {"org.slf4j:slf4j-api"}  # Flink has its own; s3proxy's stays
 _LOCK = Path(__file__).with_name("artifacts.lock")

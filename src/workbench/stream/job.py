@@ -172,19 +172,33 @@ def _with_own_classes(configuration: Configuration) -> StreamExecutionEnvironmen
     return StreamExecutionEnvironment(java(configuration._j_configuration, loader))
 
 
-_SETTINGS = {
-    "execution.target": "local",
-    "execution.attached": "true",
-    "python.executable": sys.executable,
-    "python.client.executable": sys.executable,
+def embedded() -> TableEnvironment:
+    """Return the environment of the application cluster that started this process.
+
+    What `environment` sets, that cluster has to be started with: `JOB_SETTINGS`.
+    """
+    from pyflink.datastream import StreamExecutionEnvironment
+    from pyflink.table import StreamTableEnvironment
+
+    return StreamTableEnvironment.create(StreamExecutionEnvironment.get_execution_environment())
+
+
+JOB_SETTINGS = {
     "parallelism.default": "1",
     "pipeline.auto-watermark-interval": "0",  # a watermark after every reading: DESIGN D10
     "table.local-time-zone": "UTC",
     "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",  # score once for all sinks
-    "rest.bind-port": "0",
-    "rest.bind-address": "127.0.0.1",
     "python.fn-execution.bundle.time": "200",  # ms; bounds the delay of an alert
     "pipeline.object-reuse": "true",  # no copy of every row between operators
+}
+_SETTINGS = {
+    **JOB_SETTINGS,
+    "execution.target": "local",
+    "execution.attached": "true",
+    "python.executable": sys.executable,
+    "python.client.executable": sys.executable,
+    "rest.bind-port": "0",
+    "rest.bind-address": "127.0.0.1",
     "restart-strategy.type": "none",
 }
 

@@ -13,17 +13,19 @@ from pathlib import Path
 from time import sleep as pause
 from typing import TYPE_CHECKING, Any
 
+from workbench.detectors import Package
 from workbench.endpoints import Endpoints, endpoints, home
 from workbench.errors import StreamError
 from workbench.services import broker
 from workbench.stream import ends
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.functions import job_jars
-from workbench.stream.job import chosen, define, environment, execute, failure, inserts
+from workbench.stream.job import chosen, define, embedded, environment, execute, failure, inserts
 from workbench.stream.views import columns as alert_columns
 
 if TYPE_CHECKING:
     from pyflink.common import JobClient
+    from pyflink.table import TableEnvironment
 
 _POLL_S = 0.2
 _KEYS = {"alerts": "id", "scores": "sensor"}
@@ -122,16 +124,34 @@ def launch(
 
     Parameters and errors are those of `start`.
     """
-    found, known = load_stream(stream), endpoints()
+    found = load_stream(stream)
     first = chosen(found, package)
     check_topics(found)
     jars = ";".join(jar.as_uri() for jar in job_jars())
     common = {"pipeline.jars": jars, "execution.checkpointing.interval": "5 s"}
     env = environment(brief=False, **{**common, **settings})
+    return _begin(env, found, first, position, package or found.detector)
+
+
+def embed(
+    stream: str | Path | Stream, *, position: str = "latest", package: str | None = None
+) -> Job:
+    """Start the job in the application cluster that started this process.
+
+    Parameters and errors are those of `start`; the jars are on that cluster's class path.
+    """
+    found = load_stream(stream)
+    first = chosen(found, package)
+    check_topics(found)
+    return _begin(embedded(), found, first, position, package or found.detector)
+
+
+def _begin(env: TableEnvironment, found: Stream, first: Package, position: str, role: str) -> Job:
+    known = endpoints()
     subscription = f"workbench-{found.name}"
     source = ends.pulsar_source(found, known, start=position, subscription=subscription)
     execute(env, source, found)
-    define(env, found, first, package or found.detector, message_id=ends.MESSAGE_ID["pulsar"])
+    define(env, found, first, role, message_id=ends.MESSAGE_ID["pulsar"])
     sinks = _sinks(found, known)
     for statement in sinks.values():
         execute(env, statement, found)
