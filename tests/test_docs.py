@@ -1,0 +1,218 @@
+"""Everything that README and docs/ show is run: commands in a copy of the project, Python as it is.
+
+A ```console block is a session: what follows `$ ` is run by a shell, and what is shown below it has
+to be printed; `...` stands for any text, and a command that shows nothing may print anything.
+What cannot run here is named in PARSED, with the reason, and only its words are checked.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from itertools import takewhile
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from workbench.cli import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CELL = re.compile(r"`((?:workbench|make|python) [^`]+)`|^ {4}(make \w+)", re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?://)([^)#]*)(#[^)]*)?\)")
+
+# command: why it is not run; options and arguments are checked all the same
+PARSED = {
+    "make demo": "CI runs the same notebooks one by one, with smaller parameters",
+    "make test": "it is what runs this",
+    "make lab": "JupyterLab does not end; tests/desk/test_laboratory.py drives it in a browser",
+    "make clean": "it would remove the environment that runs this",
+    "python docs/": "draws a picture that is committed; its detector is that of the notebooks",
+    "python benchmarks/": "minutes each; their quick forms are run before a release",
+    "workbench promote": "needs a run; tests/notebooks and tests/stream promote",
+    "workbench rollback": "needs promotions; tests/stream/test_promoting.py rolls back",
+    "workbench refit": "needs a champion; tests/stream/test_promoting.py refits",
+    "workbench parity": "needs a champion; tests/stream/test_job.py compares",
+    "workbench stream": "needs a champion and a job; tests/stream runs them all",
+    "workbench services": "tests/services starts, stops and breaks them",
+    "workbench doctor": "its exit code is the machine's; tests/test_doctor.py runs it",
+    "workbench sweep": "ten trainings; `workbench train` is run, and tests/runs sweeps",
+    "workbench archive schemas": "the sample has no broker; tests/archive fetches schemas",
+    "workbench ingest": "run in the block with services",
+    "workbench offload": "run in the block with services",
+    "workbench new": "run in the block with services",
+    "workbench train": "run in the block with services",
+}
+
+
+def blocks(language):
+    """Return the blocks of a language, each named by its page and number."""
+    return [
+        pytest.param(text, id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, text in enumerate(texts(page, language))
+    ]
+
+
+def texts(page, language):
+    return [found[2] for found in BLOCK.finditer(page.read_text()) if found[1] == language]
+
+
+def session(text):
+    """Return the commands of a console block, each with the lines shown below it."""
+    steps, lines = [], text.splitlines()
+    while lines:
+        first = lines.pop(0)
+        assert first.startswith("$ "), f"no command: {first!r}"
+        command = first[2:]
+        while command.count('"') % 2:  # a quoted text goes on
+            command += "\n" + lines.pop(0)
+        shown = list(takewhile(lambda line: not line.startswith("$ "), lines))
+        del lines[: len(shown)]
+        steps.append((command, shown))
+    return steps
+
+
+def reason(command):
+    return next((why for start, why in PARSED.items() if command.startswith(start)), None)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of what commands read, with state of its own."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("data", "notebooks", "params", "streams"):
+        shutil.copytree(ROOT / name, folder / name)
+    return folder
+
+
+def run(command, project, **variables):
+    paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    own = {"WORKBENCH_HOME": str(project / "home"), "WORKBENCH_STORE": str(project / "store")}
+    found = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=project, capture_output=True, text=True,
+        env={**os.environ, **own, **variables, "PATH": paths}, timeout=300, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, f"{command}\n{found.stdout}{found.stderr}"
+    return found.stdout
+
+
+def assert_shown(command, printed, shown):
+    """Compare what was printed with what the page shows, spaces at line ends aside."""
+    if not shown:
+        return
+    wanted = "\n".join(line.rstrip() for line in shown).strip("\n")
+    pattern = ".*".join(map(re.escape, wanted.split("...")))
+    got = "\n".join(line.rstrip() for line in printed.splitlines()).strip("\n")
+    assert re.fullmatch(pattern, got, re.DOTALL), f"{command}\nprinted:\n{got}\nshown:\n{wanted}"
+
+
+def alone(text):
+    return "workbench services" not in text and not any(reason(one) for one, _ in session(text))
+
+
+@pytest.mark.parametrize("text", [one for one in blocks("console") if alone(one.values[0])])
+def test_a_session_shown_prints_what_is_shown(text, project):
+    for command, shown in session(text):
+        assert_shown(command, run(command, project), shown)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if texts(page, "python")], ids=lambda page: page.stem
+)
+def test_python_shown_runs_from_the_top_of_its_page(page, project):
+    (project / "page.py").write_text("\n".join(texts(page, "python")))
+
+    run("python page.py", project)
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_a_stream_file_shown_is_one(text):
+    from workbench.stream import parse_stream
+
+    assert parse_stream("shown", yaml.safe_load(text)).alerts
+
+
+def mentioned():
+    """Yield every command in a sentence, a table or an indented line, and those not run above."""
+    found = set()
+    for page in PAGES:
+        steps = [step for text in texts(page, "console") for step in session(text)]
+        found |= {command for command, _ in steps if reason(command)}
+        rest = BLOCK.sub("", page.read_text())
+        found |= {cell or line for cell, line in CELL.findall(rest)}
+    return sorted(found)
+
+
+@pytest.mark.parametrize("command", mentioned())
+def test_a_command_named_exists_with_its_options(command):
+    name, *words = command.replace("...", "").replace("URL", "data/archive").split()
+    if name == "make":
+        targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert words[0] in targets
+    elif name == "python":
+        assert (ROOT / words[0]).is_file()
+    else:
+        _parse(cli, words)
+
+
+def _parse(group, words):
+    """Let click take words apart as it would, without doing anything."""
+    if isinstance(group, click.Group) and words and not words[0].startswith("-"):
+        command = group.get_command(click.Context(group), words[0])
+        assert command is not None, f"no command {words[0]!r}"
+        _parse(command, words[1:])
+        return
+    group.make_context("shown", words, resilient_parsing=True)
+
+
+def test_every_reason_not_to_run_something_is_needed():
+    shown = mentioned()
+
+    assert [start for start in PARSED if not any(one.startswith(start) for one in shown)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    for target, anchor in LINK.findall(page.read_text()):
+        path = page.parent / target if target else page
+        assert path.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+            assert anchor[1:] in slugs, f"{target}{anchor}"
+
+
+@pytest.mark.pulsar
+@pytest.mark.notebook
+def test_own_readings_come_into_the_bucket_and_out_as_a_detector(project, services):
+    """The README's own way, on a CSV with other columns than the sample's."""
+    from workbench import plant
+
+    readings, _ = plant.simulate(pumps=2, days=4, seed=3)
+    names = {
+        "event_time": "time",
+        "flow_l_min": "flow",
+        "discharge_pressure_bar": "pressure",
+    }
+    own = readings.rename(columns=names)[["time", "pump", "flow", "pressure"]]
+    own.to_csv(project / "pumps.csv", index=False)
+    ours = {"WORKBENCH_HOME": os.environ["WORKBENCH_HOME"]}
+    shown = [step for text in texts(ROOT / "README.md", "console") for step, _ in session(text)]
+    steps = [step for step in shown if "mine" in step or step.endswith("s3://offload")]
+
+    printed = {
+        step: run(step, project, **ours)
+        for step in steps
+        if not step.startswith(("workbench promote", "workbench stream"))
+    }
+
+    assert len(printed) == 5
+    assert f"{len(own)} readings" in "".join(printed.values()).replace(",", "")
+    assert "persistent://public/default/mine" in printed["workbench archive ls s3://offload"]
+    assert (project / "notebooks" / "20_mine.ipynb").is_file()
+    assert list((project / "runs").glob("*/detector/detector.json"))
