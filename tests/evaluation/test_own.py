@@ -84,6 +84,30 @@ def test_the_command_prints_the_board_with_floors_and_the_alerts(folder):
     assert "recall" in run(folder).output
 
 
+def test_every_figure_is_told_with_its_interval_beside_both_floors(folder):
+    found = json.loads(run(folder, "--json", "--false-alerts-per-sensor-day", "0").stdout)
+
+    figures = pd.DataFrame(found["figures"])
+    assert list(figures["figure"].unique()) == [
+        "vus_pr", "auc_pr", "recall", "precision", "delay_median_s", "delay_p90_s",
+        "false_alerts_per_sensor_day", "nab", "recall_at_budget", "affiliation_precision",
+        "affiliation_recall",
+    ]  # fmt: skip
+    assert figures.groupby("figure")["detector"].apply(set).map(len).eq(3).all()
+    own = figures[figures["detector"] == "robust_z"].set_index("figure")
+    assert own.loc["recall", ["mean", "median", "low", "high", "wins"]].tolist() == [1, 1, 1, 1, 2]
+    assert own.loc["delay_median_s", "mean"] == 0
+    false = found["alerts"]["false_alerts"] / 2  # per sensor; each costs 0.11 of two points
+    assert own.loc["nab", "mean"] == pytest.approx(100 - 5.5 * false, abs=2)
+    assert own.loc["recall_at_budget", "mean"] == 1
+    assert own.loc["affiliation_recall", "mean"] > 0.9
+    floors = figures[figures["figure"] == "recall_at_budget"].set_index("detector")
+    assert floors.loc["constant", "mean"] == 0
+    silent = figures[(figures["figure"] == "precision") & (figures["detector"] == "constant")]
+    assert silent[["mean", "low"]].isna().all(axis=None)
+    assert silent["series"].item() == 0
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

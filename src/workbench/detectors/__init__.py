@@ -14,6 +14,7 @@ from workbench.detectors.contract import Detector, score_windows
 from workbench.detectors.ensembles import choose_weights
 from workbench.detectors.episodes import (
     EpisodeRule,
+    alarmed,
     budget_interval,
     episodes,
     threshold_for_budget,
@@ -35,6 +36,7 @@ __all__ = [
     "Package",
     "Refit",
     "Windows",
+    "alarmed",
     "budget_interval",
     "catalogue",
     "choose_weights",

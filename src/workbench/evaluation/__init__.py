@@ -4,6 +4,7 @@ It judges scores and alerts of detectors that `workbench.detectors` fits; it kno
 never do.
 """
 
+from workbench.evaluation.affiliation import affiliation
 from workbench.evaluation.benchmark import (
     NabPass,
     calls,
@@ -22,7 +23,8 @@ from workbench.evaluation.nab import NabSeries, nab_folder, read_nab, write_nab
 from workbench.evaluation.nab_score import PROFILES, NabScore, nab_score
 from workbench.evaluation.onsets import onsets, surprise
 from workbench.evaluation.own import Evaluation, evaluate, read_series
-from workbench.evaluation.ranking import floor_scores, judge, leaderboard
+from workbench.evaluation.ranking import floor_scores, judge, leaderboard, summary
+from workbench.evaluation.scorecard import Terms, score_card
 
 __all__ = [
     "PROFILES",
@@ -32,6 +34,8 @@ __all__ = [
     "NabPass",
     "NabScore",
     "NabSeries",
+    "Terms",
+    "affiliation",
     "auc_pr",
     "calls",
     "causal_scores",
@@ -53,6 +57,8 @@ __all__ = [
     "read_series",
     "recall_at",
     "run_nab",
+    "score_card",
+    "summary",
     "surprise",
     "swapped",
     "swapped_nab",

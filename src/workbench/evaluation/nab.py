@@ -38,16 +38,21 @@ class NabSeries:
         Shape (n,).
     windows
         Labelled windows as (first, last) row, both inside.
+    learnt
+        Rows learnt from, where it is no file of NAB's; None: probation by NAB's rule.
     """
 
     name: str
     times: NDArray[np.object_] = field(repr=False)
     readings: Floats = field(repr=False)
     windows: tuple[tuple[int, int], ...]
+    learnt: int | None = None
 
     @property
     def probation(self) -> int:
         """Rows at the start that a detector may learn from and that are not judged."""
+        if self.learnt is not None:
+            return self.learnt
         return int(min(PROBATION_SHARE * len(self.readings), PROBATION_MOST))
 
     @property

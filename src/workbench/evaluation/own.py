@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from workbench.detectors import EpisodeRule, episodes, epoch_ms, threshold_for_budget
+from workbench.detectors import EpisodeRule, epoch_ms, threshold_for_budget
 from workbench.errors import EvaluationError, did_you_mean
 from workbench.evaluation.causal import causal_scores
-from workbench.evaluation.events import EventReport, event_report
-from workbench.evaluation.ranking import floor_scores, judge
+from workbench.evaluation.events import EventReport
+from workbench.evaluation.labels import labelled
+from workbench.evaluation.ranking import floor_scores
+from workbench.evaluation.scorecard import Terms, score_card
 
 Floats = NDArray[np.float64]
 
@@ -40,7 +42,8 @@ class Evaluation:
     report
         The alerts at that threshold, against the labels.
     rows
-        For `leaderboard`: the detector and the floors, per sensor with a labelled reading.
+        For `leaderboard` and `summary`: the figures of `score_card` of the floors and the detector,
+        per sensor with a labelled reading.
     """
 
     scores: Floats
@@ -58,10 +61,11 @@ def evaluate(
     time: str = "event_time",
     learn: float = 0.5,
     alerts_per_sensor_day: float = 1 / 7,
+    false_per_sensor_day: float | None = None,
     rule: EpisodeRule | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Return how a specification does on labelled readings.
+    """Return how a specification does on labelled readings, beside the two floors.
 
     Parameters
     ----------
@@ -72,7 +76,9 @@ def evaluate(
     learn
         Share of the readings, the first, to learn from.
     alerts_per_sensor_day
-        The budget that buys the threshold.
+        The budget that buys the threshold, of the floors too.
+    false_per_sensor_day
+        The price of `recall_at_budget`; None: as much as the budget.
 
     Raises
     ------
@@ -83,21 +89,47 @@ def evaluate(
         raise EvaluationError(f"the share to learn from is {learn}, expected one between 0 and 1")
     rule = rule or EpisodeRule()
     cut = int(len(frame) * learn)
-    times, names = epoch_ms(frame[time]), frame[sensor].astype(str).to_numpy()
+    times, names = epoch_ms(frame[time]), frame[sensor].astype(str).to_numpy(dtype=object)
     begin, end = pd.to_datetime([times[cut], times.max() + 1], unit="ms", utc=True)
-    judged = slice(cut, None)
-    rows = _floors(times[judged], names[judged], labels, seed)
-    if not rows:
+    if not labelled(times[cut:], names[cut:], labels).any():
         raise EvaluationError(
             f"none of the {len(frame) - cut} readings to judge is labelled",
             hint=f"they begin at {begin:%Y-%m-%dT%H:%M:%SZ}; are the sensors' names the same?",
         )
-    threshold = _bought(spec, frame[:cut], sensor, time, alerts_per_sensor_day, rule, seed)
-    scores = causal_scores(spec, frame, learn=cut, sensor=sensor, time=time, seed=seed)
-    alerts = episodes(times[judged], names[judged], scores[judged], threshold, rule)
-    report = event_report(alerts, labels, span=(begin, end), sensors=names)
-    rows += judge(str(spec["name"]), times[judged], names[judged], scores[judged], labels)
+    price = alerts_per_sensor_day if false_per_sensor_day is None else false_per_sensor_day
+    terms, trial = Terms(labels, (begin, end), rule, price), int(cut * TRIAL)
+    scores = _scores(spec, frame, (trial, cut), sensor=sensor, time=time, seed=seed)
+    rows: list[dict[str, object]] = []
+    for name, known in {**floor_scores(len(frame), seed=seed), str(spec["name"]): scores}.items():
+        threshold = threshold_for_budget(
+            times[trial:cut],
+            names[trial:cut],
+            known[trial:cut],
+            alerts_per_sensor_day=alerts_per_sensor_day,
+            rule=rule,
+        )
+        found, report = score_card(name, times[cut:], names[cut:], known[cut:], threshold, terms)
+        rows += found
+    scores[:cut] = np.nan
     return Evaluation(scores, threshold, report, rows)
+
+
+def _scores(
+    spec: Mapping[str, Any],
+    frame: pd.DataFrame,
+    stages: tuple[int, int],
+    *,
+    sensor: str,
+    time: str,
+    seed: int,
+) -> Floats:
+    """Return scores of the readings after the first stage, those of the second by a trial fit."""
+    trial, cut = stages
+    once = {**spec, "refit": None}
+    past = causal_scores(once, frame[:cut], learn=trial, sensor=sensor, time=time, seed=seed)
+    scores = causal_scores(spec, frame, learn=cut, sensor=sensor, time=time, seed=seed)
+    scores[:cut] = past
+    return scores
 
 
 def read_series(pattern: str, *, time: str, sensor: str = "") -> list[pd.DataFrame]:
@@ -136,32 +168,3 @@ def _read_one(file: Path, time: str, sensor: str) -> pd.DataFrame:
             f"{time} {frame[time].iloc[row]!r} is not a time", where=f"{file}, line {row + 2}"
         )
     return frame.assign(**{time: times, "sensor": frame[sensor] if sensor else file.stem})
-
-
-def _floors(
-    times_ms: NDArray[np.int64], names: NDArray[np.object_], labels: pd.DataFrame, seed: int
-) -> list[dict[str, object]]:
-    floors = floor_scores(len(times_ms), seed=seed)
-    judged = [judge(floor, times_ms, names, floors[floor], labels) for floor in floors]
-    return [row for rows in judged for row in rows]
-
-
-def _bought(
-    spec: Mapping[str, Any],
-    past: pd.DataFrame,
-    sensor: str,
-    time: str,
-    alerts_per_sensor_day: float,
-    rule: EpisodeRule,
-    seed: int,
-) -> float:
-    trial = int(len(past) * TRIAL)
-    once = {**spec, "refit": None}
-    scores = causal_scores(once, past, learn=trial, sensor=sensor, time=time, seed=seed)[trial:]
-    return threshold_for_budget(
-        epoch_ms(past[time])[trial:],
-        past[sensor].astype(str).to_numpy()[trial:],
-        scores,
-        alerts_per_sensor_day=alerts_per_sensor_day,
-        rule=rule,
-    )

@@ -117,6 +117,67 @@ def leaderboard(
     return board.sort_values(headline, ascending=False, kind="stable").reset_index()
 
 
+_LOWER = ("delay", "false")  # of these figures the smaller is the better
+
+
+def summary(
+    rows: Iterable[Mapping[str, object]], *, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Return every figure of every detector, with its interval: one line each.
+
+    Parameters
+    ----------
+    rows
+        As for `leaderboard`; a figure that does not exist for a series (a delay where nothing was
+        found) is NaN, and that series is left out of it.
+    resamples, seed
+        Of the bootstrap over series (percentile interval, 95 %).
+
+    Returns
+    -------
+    table
+        `figure`, `detector`, `mean`, `median`, `low`, `high` (of the mean), `wins` (series where
+        it is best, the smallest of delays and false alerts; a tie counts for each), `series`.
+
+    Examples
+    --------
+    >>> rows = [{"detector": d, "series": s, "vus_pr": v, "delay_s": 9.0} for d, s, v in
+    ...         [("random", "1", 0.1), ("constant", "1", 0.1), ("knn", "1", 0.4)]]
+    >>> summary(rows).query("figure == 'vus_pr'")[["detector", "mean", "wins"]].values.tolist()
+    [['knn', 0.4, 1], ['constant', 0.1, 0], ['random', 0.1, 0]]
+    """
+    table = pd.DataFrame([dict(row) for row in rows])
+    _check_rows(table, HEADLINE)
+    figures = [name for name in table.columns if name not in ("detector", "series")]
+    return pd.concat([_figure(table, one, resamples, seed) for one in figures], ignore_index=True)
+
+
+def _figure(table: pd.DataFrame, figure: str, resamples: int, seed: int) -> pd.DataFrame:
+    wide = table.pivot_table(index="series", columns="detector", values=figure, dropna=False)
+    lower = any(word in figure for word in _LOWER)
+    best = wide.min(axis=1) if lower else wide.max(axis=1)
+    intervals = {
+        name: _interval(known.dropna().to_numpy()[:, np.newaxis], resamples, seed)
+        for name, known in wide.items()
+        if known.notna().any()
+    }
+    found = pd.DataFrame(
+        {
+            "mean": wide.mean(),
+            "median": wide.median(),
+            "low": pd.Series({name: float(low[0]) for name, (low, _) in intervals.items()}),
+            "high": pd.Series({name: float(high[0]) for name, (_, high) in intervals.items()}),
+            "wins": wide.eq(best, axis=0).sum(),
+            "series": wide.notna().sum(),
+        },
+        index=wide.columns,
+    ).rename_axis("detector")
+    found = found.sort_values("mean", ascending=lower, kind="stable", na_position="last")
+    found.insert(0, "figure", figure)
+    columns = ["figure", "detector", "mean", "median", "low", "high", "wins", "series"]
+    return found.reset_index()[columns]
+
+
 def _check_rows(table: pd.DataFrame, headline: str) -> None:
     for name in ("detector", "series", headline):
         if name not in table:

@@ -11,9 +11,9 @@ The cell tagged `parameters` holds typed assignments, one a line:
 Types are `str int float bool list[str] list[int] list[float] dict`; values are literals, `""` is
 unset. What a value may be stands at the end of its comment: choices in braces, or a range in
 brackets (ends included) or parentheses (ends excluded), either end may be left out. For a list it
-holds for every item. `{detector}` after a `dict`: a detector's specification, as `detectors.resolve`
-takes it. A parameter called `output`, or ending in `_output`, is a path inside the run
-folder.
+holds for every item. `{detector}` after a `dict`: a detector's specification, as
+`detectors.resolve` takes it. A parameter called `output`, or ending in `_output`, is a path inside
+the run folder.
 """
 
 from __future__ import annotations
