@@ -69,7 +69,11 @@ def _table(runs: Sequence[Run]) -> dict[str, Any]:
         cells = [_cell(given.get(name)) for name in names]
         cells += [_cell(run.metrics.get(name)) for name in found]
         rows.append({"run": run, "cells": [*cells, _cell(run.wall_s)]})
-    return {"columns": [*names, *found, "wall_s"], "rows": rows}
+    columns = [*names, *found, "wall_s"]
+    right = [
+        one for at, one in enumerate(columns) if all(row["cells"][at]["number"] for row in rows)
+    ]
+    return {"columns": columns, "numbers": right, "rows": rows}
 
 
 def _cell(value: object) -> dict[str, Any]:
@@ -96,7 +100,8 @@ def _candidates(runs: Sequence[Run], repeated: Sequence[str]) -> dict[str, Any] 
         [*given, str(len(group)), *(_mean(group, metric) for metric in found)]
         for given, group in groups.items()
     ]
-    return {"columns": [*names, "runs", *found], "rows": rows, "over": ", ".join(repeated)}
+    columns = [*names, "runs", *found]
+    return {"columns": columns, "given": len(names), "rows": rows, "over": ", ".join(repeated)}
 
 
 def _mean(group: Sequence[Run], metric: str) -> str:
@@ -115,7 +120,9 @@ def _chart(runs: Sequence[Run], metric: str) -> dict[str, str] | None:
     axes = figure.subplots()
     axes.plot([numbers(run.metrics)[metric] for run in shown], range(len(shown)), "o", color="C0")
     axes.set_yticks(range(len(shown)), [one.replace("$", r"\$") for one in labels])
-    axes.invert_yaxis()
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#dddddd")
     axes.set_xlabel(metric)
     image = io.BytesIO()
