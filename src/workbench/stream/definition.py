@@ -12,9 +12,14 @@
     rule: {k: 3, n: 5, m: 10}                     # in place of the package's (optional)
     alerts: persistent://public/default/alerts    # where alerts go
     scores: persistent://public/default/scores    # where scores go (optional)
+    also: [3fa1c07b]                              # packages that alert beside it (optional)
+    shadow: persistent://public/default/shadow    # what the challenger would alert (optional)
+    refused: persistent://public/default/refused  # messages that are no readings (optional)
+    heartbeat: persistent://public/default/beats  # counters, every 10 s (optional)
     gate: {labels: data/labels.csv, days: 3.5}    # what promotion asks, see demands.py (optional)
 
-Everything is checked when the file is read, before anything starts.
+`limits`, `sums`, `machine` and `patterns` alert without a detector, which may be `none`: see
+`patterns.py`. Everything is checked when the file is read, before anything starts.
 """
 
 from __future__ import annotations
@@ -32,11 +37,21 @@ from workbench.detectors import EpisodeRule
 from workbench.endpoints import project
 from workbench.errors import DetectorError, StreamError, did_you_mean
 from workbench.stream.demands import Gate, parse_gate
+from workbench.stream.patterns import (
+    NAME,
+    Limit,
+    Pattern,
+    Sum,
+    parse_limits,
+    parse_patterns,
+    parse_sums,
+)
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+NO_DETECTOR = "none"
 _MOST_READINGS = 10_000  # per window: what one sensor's state may hold
 _COLUMNS = """
-    sensor message_id event_ms ts times scored score threshold package above lately in_n in_m of_m
+    sensor message_id event_ms ts past since refused machine arrived scored score threshold
+    package above in_n in_m of_m
     alarm before episode reached summit start_ms peak_ms stop_ms peak_score readings first_id
     last_id first_threshold first_package"""
 RESERVED = frozenset(re.findall(r"\w+", _COLUMNS))  # names that the job's own columns have
@@ -63,7 +78,16 @@ class Stream(Shown):
     window
         The longest window that a detector on this stream may have.
     detector
-        `champion`, `challenger` or a package id.
+        `champion`, `challenger`, a package id, or `none`.
+    also
+        Ids of packages that score and alert beside it.
+    shadow, refused, heartbeat
+        Topics for what the challenger would alert, for messages that are no readings, and for
+        counters; empty: none of it.
+    machine
+        Field that says to which machine a sensor belongs; empty: all to one.
+    sums, limits, patterns
+        What alerts without a detector, by name.
     threshold, rule
         In place of those in the package; None: the package's.
     gate
@@ -84,11 +108,34 @@ class Stream(Shown):
     rule: EpisodeRule | None = None
     scores: str = ""
     gate: Gate = field(default_factory=Gate)
+    also: tuple[str, ...] = ()
+    shadow: str = ""
+    refused: str = ""
+    heartbeat: str = ""
+    machine: str = ""
+    sums: Mapping[str, Sum] = field(default_factory=dict)
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+    patterns: Mapping[str, Pattern] = field(default_factory=dict)
 
     @property
     def measured(self) -> tuple[str, ...]:
         """Every channel that a detector may use, the derived ones last."""
         return (*self.channels, *self.derived)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a reading that the stream needs, besides its time."""
+        return (self.sensor, *filter(None, [self.machine]), *self.channels)
+
+    @property
+    def depth(self) -> int:
+        """How many readings of a sensor the job keeps: 2 tell how it changes."""
+        return max(self.window, 2)
+
+    @property
+    def detects(self) -> bool:
+        """Whether it has a detector."""
+        return self.detector != NO_DETECTOR
 
     def card(self) -> Card:
         """Return what a notebook shows of it."""
@@ -104,6 +151,10 @@ class Stream(Shown):
             "longest window": f"{self.window} readings",
             "detector": self.detector,
             "threshold": self.threshold,
+            "beside it": self.also,
+            "challenger's alerts to": self.shadow,
+            "limits": {name: one.when for name, one in self.limits.items()},
+            "patterns": {name: one.template for name, one in self.patterns.items()},
         }
         return Card("stream", self.name, facts)
 
@@ -127,6 +178,14 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "threshold": ((int, float), "a number"),
     "rule": ((dict,), "k, n and m"),
     "gate": ((dict,), "what promotion asks"),
+    "also": ((list,), "a list of package ids"),
+    "shadow": ((str,), "a text"),
+    "refused": ((str,), "a text"),
+    "heartbeat": ((str,), "a text"),
+    "machine": ((str,), "a text"),
+    "sums": ((dict,), "names with channel and seconds"),
+    "limits": ((dict,), "names with SQL conditions"),
+    "patterns": ((dict,), "names with templates"),
 }
 _NEEDED = ("topic", "sensor", "channels", "alerts", "window")
 
@@ -172,6 +231,8 @@ def parse_stream(name: str, content: object) -> Stream:
         raise StreamError(f"the stream file holds {type(content).__name__}, expected keys")
     for key, value in content.items():
         _check_type(key, value)
+    if content.get("detector") == NO_DETECTOR:
+        content = {"window": 2, **content}
     for key in _NEEDED:
         if key not in content:
             raise StreamError(f"the stream has no {key!r}", hint=f"needed: {', '.join(_NEEDED)}")
@@ -180,10 +241,22 @@ def parse_stream(name: str, content: object) -> Stream:
         values["rule"] = _rule(values["rule"])
     if "gate" in values:
         values["gate"] = parse_gate(values["gate"])
+    values |= _without_detector(values)
     stream = Stream(name=name, **values)
     _check_names(stream)
     _check_numbers(stream)
     return stream
+
+
+def _without_detector(values: Mapping[str, Any]) -> dict[str, Any]:
+    channels = [*values["channels"], *values.get("derived", {})]
+    machine = values.get("machine", "")
+    return {
+        "also": tuple(values.get("also", [])),
+        "sums": parse_sums(values.get("sums", {}), channels),
+        "limits": parse_limits(values.get("limits", {}), _rule),
+        "patterns": parse_patterns(values.get("patterns", {}), machine=machine),
+    }
 
 
 def _check_type(key: object, value: object) -> None:
@@ -209,17 +282,33 @@ def _rule(given: Mapping[str, Any]) -> EpisodeRule:
 def _check_names(stream: Stream) -> None:
     if not stream.channels:
         raise StreamError("the stream has no channels")
-    for one in (stream.sensor, *stream.measured, *filter(None, [stream.event_time])):
-        if not isinstance(one, str) or not _NAME.fullmatch(one):
+    for one in (*stream.fields, *stream.derived, *filter(None, [stream.event_time])):
+        if not isinstance(one, str) or not NAME.fullmatch(one):
             raise StreamError(f"{one!r} is not the name of a field: letters, digits and _")
-    for one in stream.measured:
+    for one in (*stream.measured, *stream.sums):
         if one in RESERVED or one.endswith("_w"):
             raise StreamError(f"a channel cannot be called {one!r}: the job uses that name")
     if len({stream.sensor, *stream.measured}) < 1 + len(stream.measured):
         raise StreamError("a name stands twice among sensor, channels and derived")
+    _check_tasks(stream)
     for one, expression in stream.derived.items():
         if not isinstance(expression, str) or ";" in expression:
             raise StreamError(f"derived {one} is {expression!r}, expected one SQL expression")
+
+
+def _check_tasks(stream: Stream) -> None:
+    if not all(isinstance(one, str) and one for one in stream.also):
+        raise StreamError(f"also is {list(stream.also)!r}, expected a list of package ids")
+    twice = sorted(({*stream.limits} & {*stream.patterns}) | ({*stream.sums} & {*stream.measured}))
+    if twice:
+        raise StreamError(f"the name {twice[0]!r} stands twice")
+    if stream.detects:
+        return
+    for key in ("also", "shadow", "scores"):
+        if getattr(stream, key):
+            raise StreamError(f"a stream without a detector has no {key!r}")
+    if not stream.limits and not stream.patterns:
+        raise StreamError("a stream without a detector needs limits or patterns")
 
 
 def _check_numbers(stream: Stream) -> None:

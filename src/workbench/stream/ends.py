@@ -18,7 +18,7 @@ from workbench.detectors import epoch_ms
 from workbench.endpoints import Endpoints, broker_token_file
 from workbench.errors import StreamError, did_you_mean
 from workbench.stream.definition import Stream
-from workbench.stream.views import quoted
+from workbench.stream.events import interval, quoted
 
 KEY = "message_key"
 REFUSED = "refused"  # why a message is no reading
@@ -49,17 +49,17 @@ def _escaped(value: str) -> str:
 
 
 def _watermark(stream: Stream) -> str:
-    minutes, ms = divmod(stream.lateness_ms, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    lag = f"{days} {hours:02d}:{minutes:02d}:{ms // 1000:02d}.{ms % 1000:03d}"
-    return f"WATERMARK FOR `ts` AS `ts` - INTERVAL '{lag}' DAY TO SECOND(3)"
+    return f"WATERMARK FOR `ts` AS `ts` - {interval(stream.lateness_s)}"
+
+
+def _texts(stream: Stream) -> dict[str, str]:
+    return dict.fromkeys(filter(None, [stream.sensor, stream.machine]), "STRING")
 
 
 def file_source(stream: Stream, path: Path) -> str:
     """Return the table of a CSV file that `write_readings` made: bounded, in its order."""
     numbers = dict.fromkeys(stream.channels, "DOUBLE")
-    columns = {"message_id": "STRING", "event_ms": "BIGINT", stream.sensor: "STRING", **numbers}
+    columns = {"message_id": "STRING", "event_ms": "BIGINT", **_texts(stream), **numbers}
     options = {
         "connector": "filesystem",
         "path": path.resolve().as_uri(),
@@ -95,7 +95,7 @@ def pulsar_source(stream: Stream, known: Endpoints, *, start: str, subscription:
         **_token(known),
     }
     row_time, event_ms = _pulsar_times(stream)
-    columns = {stream.sensor: "STRING", **numbers, **named, REFUSED: "STRING", **metadata}
+    columns = {**_texts(stream), **numbers, **named, REFUSED: "STRING", **metadata}
     return table("source", columns, options, row_time, event_ms, _watermark(stream))
 
 
@@ -146,7 +146,7 @@ def write_readings(stream: Stream, frame: pd.DataFrame, path: Path, *, time: str
     StreamError
         If a column is missing, or a channel holds no numbers.
     """
-    for name in (stream.sensor, time, *stream.channels):
+    for name in (time, *stream.fields):
         if name not in frame.columns:
             raise StreamError(
                 f"the readings have no column {name!r}",
@@ -155,7 +155,7 @@ def write_readings(stream: Stream, frame: pd.DataFrame, path: Path, *, time: str
     columns = {
         "message_id": pa.array(message_ids(frame)),
         "event_ms": pa.array(epoch_ms(frame[time])),
-        stream.sensor: pa.array(frame[stream.sensor].astype("string"), type=pa.string()),
+        **{one: pa.array(frame[one].astype("string"), type=pa.string()) for one in _texts(stream)},
     }
     for channel in stream.channels:
         columns[channel] = _numbers(frame, channel)

@@ -11,7 +11,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +20,22 @@ import pyarrow as pa
 import pyarrow.csv
 
 from workbench import services
-from workbench.detectors import Package
+from workbench.detectors import EpisodeRule, Package, epoch_ms
 from workbench.endpoints import home
 from workbench.errors import StreamError
-from workbench.stream import ends
+from workbench.stream import ends, events
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.functions import JAVA, function_jar
 from workbench.stream.promotions import ROLES, find_package, promotions, store
+from workbench.stream.views import SHADOW, views
 from workbench.stream.views import columns as alert_columns
-from workbench.stream.views import views
 
 if TYPE_CHECKING:
     from pyflink.common import Configuration
     from pyflink.datastream import StreamExecutionEnvironment
     from pyflink.table import StatementSet, TableEnvironment
+
+    from workbench.stream.scoring import Scored
 
 _POLL_S = 0.1
 _BOUNDED = {"python__fn_execution__bundle__time": "1000"}  # nobody waits for an alert
@@ -61,6 +63,8 @@ class Outcome:
         How many went in.
     startup_s, running_s
         Until the first score was written, and from then to the end.
+    shadow
+        What the challenger would have alerted, as `alerts`.
     """
 
     stream: str
@@ -71,6 +75,7 @@ class Outcome:
     readings: int
     startup_s: float
     running_s: float
+    shadow: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def rate(self) -> float:
@@ -104,6 +109,19 @@ def chosen(stream: Stream, package: str | None = None) -> Package:
     return found
 
 
+def started(stream: Stream, package: str | None = None) -> Package | None:
+    """Return the package that a job starts with, as `chosen`; None if the stream has no detector.
+
+    Raises
+    ------
+    StreamError
+        As `chosen`; or if a package beside it does not fit the stream.
+    """
+    for one in stream.also:
+        chosen(replace(stream, detector=one))
+    return chosen(stream, package) if package or stream.detects else None
+
+
 def misfits(stream: Stream, package: Package) -> list[str]:
     """Return why a package cannot score a stream; nothing if it can."""
     reasons = []
@@ -124,10 +142,9 @@ def sql(stream: str | Path | Stream, *, package: str | None = None) -> str:
         Id of a package in place of the stream's detector; with neither, the rule k = n = m = 1.
     """
     found = load_stream(stream)
-    rule = found.rule
-    if rule is None:
-        rule = chosen(found, package).rule
-    queries = views(found, rule).items()
+    first = None if found.rule and not package else started(found, package)
+    rules = {tag: rule for tag, _, rule in _scorers(found, first, package or found.detector)}
+    queries = views(found, rules, live=True).items()
     return "\n\n".join(f"CREATE TEMPORARY VIEW {name} AS\n{query};" for name, query in queries)
 
 
@@ -225,32 +242,61 @@ def _spare_the_compiler() -> None:
 
 
 def define(
-    env: TableEnvironment, stream: Stream, package: Package, role: str, *, message_id: str
+    env: TableEnvironment,
+    stream: Stream,
+    package: Package | None,
+    role: str,
+    *,
+    message_id: str,
+    live: bool = False,
 ) -> None:
-    """Define the scoring function and the views between the ends.
+    """Define the scoring functions and the views between the ends.
 
     Parameters
     ----------
     package
-        Whose rule holds.
+        Whose rule holds; None: the stream has no detector.
     role
         `champion` or `challenger`: the promotions decide; anything else: that package.
     message_id
         SQL that makes text of a message id.
+    live
+        Whether there are messages that are no readings, and a wall clock.
     """
     from pyflink.table.udf import udf
 
-    from workbench.stream.scoring import RESULT, Score, Scored
+    from workbench.stream.scoring import RESULT, Score
 
-    fixed = "" if role in ROLES else package.id
-    scored = Scored(stream.name, role, str(store().resolve()), fixed, stream.threshold)
-    function = udf(Score(scored, stream.measured), result_type=RESULT, func_type="pandas")
-    env.create_temporary_function("score", function)
+    rules = {}
+    for tag, scored, rule in _scorers(stream, package, role):
+        function = udf(Score(scored, stream.measured), result_type=RESULT, func_type="pandas")
+        env.create_temporary_function(f"score{tag}", function)
+        rules[tag] = rule
     for name, java in JAVA.items():
         env.create_java_temporary_function(name, f"workbench.{java}")
-    rule = stream.rule or package.rule
-    for name, query in views(stream, rule, message_id=message_id).items():
+    for name, query in views(stream, rules, message_id=message_id, live=live).items():
         execute(env, f"CREATE TEMPORARY VIEW {name} AS\n{query}", stream)
+
+
+def _scorers(
+    stream: Stream, package: Package | None, role: str
+) -> Iterator[tuple[str, Scored, EpisodeRule]]:
+    """Yield the tag, the packages and the rule of each detector of a job."""
+    from workbench.stream.scoring import Scored
+
+    if not stream.detects and package is None:
+        return
+    place = str(store().resolve())
+    fixed = "" if role in ROLES else package.id if package else role
+    usual = stream.rule or (package.rule if package else EpisodeRule())
+    yield "", Scored(stream.name, role, place, fixed, stream.threshold), usual
+    for number, one in enumerate(stream.also, start=2):
+        beside = find_package(one)
+        yield f"_{number}", Scored(stream.name, "", place, beside.id), stream.rule or beside.rule
+    if stream.shadow:
+        log = promotions(stream.name, "challenger")
+        rule = stream.rule or (find_package(log[-1].package).rule if log else usual)
+        yield SHADOW, Scored(stream.name, "challenger", place, "", stream.threshold), rule
 
 
 def execute(env: TableEnvironment, statement: str, stream: Stream) -> None:
@@ -313,7 +359,7 @@ def run(
         If the stream file, the package or the readings are wrong, or the job fails.
     """
     found = load_stream(stream)
-    first = chosen(found, package)
+    first = started(found, package)
     role = package or found.detector
     with tempfile.TemporaryDirectory(prefix="workbench-") as temporary:
         place = folder or Path(temporary)
@@ -324,19 +370,53 @@ def run(
         env = environment(brief=True, pipeline__jars=jars, **_BOUNDED)
         execute(env, ends.file_source(found, place / "readings.csv"), found)
         define(env, found, first, role, message_id=ends.MESSAGE_ID["files"])
-        for statement in _file_sinks(found, place):
-            execute(env, statement, found)
-        startup_s, running_s = _await(inserts(env, found, _FILES), place / "scores", began)
-        made = _outputs(found, place)
-        return Outcome(found.name, first.id, *made, len(source), startup_s, running_s)
+        names = _files(found, first)
+        for name in names:
+            execute(env, _file_sink(found, name, place), found)
+        seen = place / ("scores" if first else "late")
+        startup_s, running_s = _await(inserts(env, found, names), seen, began)
+        alerts, scores, late = (_output(found, name, place) for name in _FILES)
+        times = epoch_ms(source[time_column])
+        return Outcome(
+            found.name,
+            first.id if first else "",
+            _until(found, alerts, int(times.max()) if len(times) else 0),
+            scores,
+            late,
+            len(source),
+            startup_s,
+            running_s,
+            _output(found, "shadow", place),
+        )
 
 
-def _file_sinks(stream: Stream, place: Path) -> list[str]:
-    return [
-        ends.file_sink("alerts_sink", alert_columns(stream), place / "alerts", "json"),
-        ends.file_sink("scores_sink", ends.SCORES, place / "scores", "csv"),
-        ends.file_sink("late_sink", ends.LATE, place / "late", "csv"),
-    ]
+def _files(stream: Stream, package: Package | None) -> list[str]:
+    shadow = ["shadow"] if stream.shadow else []
+    return [name for name in _FILES if package or name != "scores"] + shadow
+
+
+def _file_sink(stream: Stream, name: str, place: Path) -> str:
+    kind = "json" if name in ("alerts", "shadow") else "csv"
+    return ends.file_sink(f"{name}_sink", written(stream, name), place / name, kind)
+
+
+def _until(stream: Stream, alerts: pd.DataFrame, last_ms: int) -> pd.DataFrame:
+    """Leave out sensors that were silent only since the readings ended."""
+    silent = {n: p.after_s for n, p in stream.patterns.items() if p.template == "silent_sensor"}
+    if not silent:
+        return alerts
+    until = alerts["start"] + pd.to_timedelta(alerts["kind"].map(silent), unit="s")
+    end = pd.Timestamp(last_ms, unit="ms", tz="UTC")
+    kept = (alerts["status"] == "closed") | until.isna() | (until < end)
+    return alerts[kept].reset_index(drop=True)
+
+
+def written(stream: Stream, name: str) -> Mapping[str, str]:
+    """Return names and SQL types of what is written of a view."""
+    if name in ("alerts", "shadow"):
+        return alert_columns(stream)
+    columns = {"late": ends.LATE, "refused": events.REFUSED, "heartbeat": events.HEARTBEAT}
+    return columns.get(name, ends.SCORES)
 
 
 def inserts(
@@ -347,12 +427,11 @@ def inserts(
     keys: Mapping[str, str] | None = None,
 ) -> StatementSet:
     """Return what writes each of the views `names` to its sink, behind its column in `keys`."""
-    columns = {"alerts": alert_columns(stream), "scores": ends.SCORES, "late": ends.LATE}
     statements = env.create_statement_set()
     for name in names:
         key = [keys[name]] if keys else []
-        written = ends.quoted(*key, *columns[name])
-        statements.add_insert_sql(f"INSERT INTO {name}_sink SELECT {written} FROM {name}")
+        columns = ends.quoted(*key, *written(stream, name))
+        statements.add_insert_sql(f"INSERT INTO {name}_sink SELECT {columns} FROM {name}")
     return statements
 
 
@@ -383,9 +462,11 @@ def _await(statements: StatementSet, scores: Path, began: float) -> tuple[float,
     return (first or end) - began, end - (first or end)
 
 
-def _outputs(stream: Stream, place: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    alerts = newest(_json_lines(place / "alerts"), list(alert_columns(stream)))
-    return alerts, _csv(place / "scores", ends.SCORES), _csv(place / "late", ends.LATE)
+def _output(stream: Stream, name: str, place: Path) -> pd.DataFrame:
+    columns = written(stream, name)
+    if name in ("alerts", "shadow"):
+        return newest(_json_lines(place / name), list(columns))
+    return _csv(place / name, columns)
 
 
 def _json_lines(folder: Path) -> Iterator[dict[str, Any]]:

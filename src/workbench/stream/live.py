@@ -7,20 +7,30 @@ Delivery is at least once; an alert that comes again has the same id, which is i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep as pause
 from typing import TYPE_CHECKING, Any
 
 from workbench.detectors import Package
-from workbench.endpoints import Endpoints, endpoints, home
+from workbench.endpoints import endpoints, home
 from workbench.errors import StreamError
 from workbench.services import broker
-from workbench.stream import ends
+from workbench.stream import ends, events
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.functions import job_jars
-from workbench.stream.job import chosen, define, embedded, environment, execute, failure, inserts
+from workbench.stream.job import (
+    define,
+    embedded,
+    environment,
+    execute,
+    failure,
+    inserts,
+    started,
+    written,
+)
+from workbench.stream.views import SHADOW
 from workbench.stream.views import columns as alert_columns
 
 if TYPE_CHECKING:
@@ -28,7 +38,6 @@ if TYPE_CHECKING:
     from pyflink.table import TableEnvironment
 
 _POLL_S = 0.2
-_KEYS = {"alerts": "id", "scores": "sensor"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +134,7 @@ def launch(
     Parameters and errors are those of `start`.
     """
     found = load_stream(stream)
-    first = chosen(found, package)
+    first = started(found, package)
     check_topics(found)
     jars = ";".join(jar.as_uri() for jar in job_jars())
     common = {"pipeline.jars": jars, "execution.checkpointing.interval": "5 s"}
@@ -141,23 +150,27 @@ def embed(
     Parameters and errors are those of `start`; the jars are on that cluster's class path.
     """
     found = load_stream(stream)
-    first = chosen(found, package)
+    first = started(found, package)
     check_topics(found)
     return _begin(embedded(), found, first, position, package or found.detector)
 
 
-def _begin(env: TableEnvironment, found: Stream, first: Package, position: str, role: str) -> Job:
+def _begin(
+    env: TableEnvironment, found: Stream, first: Package | None, position: str, role: str
+) -> Job:
     known = endpoints()
     subscription = f"workbench-{found.name}"
     source = ends.pulsar_source(found, known, start=position, subscription=subscription)
     execute(env, source, found)
-    define(env, found, first, role, message_id=ends.MESSAGE_ID["pulsar"])
-    sinks = _sinks(found, known)
-    for statement in sinks.values():
+    execute(env, events.TICKS, found)
+    define(env, found, first, role, message_id=ends.MESSAGE_ID["pulsar"], live=True)
+    sinks = topics(found)
+    for name, topic in sinks.items():
+        statement = ends.pulsar_sink(f"{name}_sink", written(found, name), topic, known)
         execute(env, statement, found)
     with failure():
-        client = inserts(env, found, tuple(sinks), keys=_KEYS).execute().get_job_client()
-    return Job(found.name, first.id, client)
+        client = inserts(env, found, tuple(sinks), keys=_keys(sinks)).execute().get_job_client()
+    return Job(found.name, first.id if first else "", client)
 
 
 def check_topics(stream: Stream) -> None:
@@ -172,7 +185,8 @@ def check_topics(stream: Stream) -> None:
     """
     broker.partitions(stream.topic)
     _check_fields(stream)
-    _register(stream.alerts, alert_schema(stream))
+    for topic in filter(None, [stream.alerts, stream.shadow]):
+        _register(topic, alert_schema(stream))
 
 
 def _check_fields(stream: Stream) -> None:
@@ -186,7 +200,7 @@ def _check_fields(stream: Stream) -> None:
     if found["type"] != "JSON":
         return
     known = [one["name"] for one in json.loads(found["data"]).get("fields", [])]
-    for name in (stream.sensor, *stream.channels, *filter(None, [stream.event_time])):
+    for name in (*stream.fields, *filter(None, [stream.event_time])):
         if name not in known:
             raise StreamError(
                 f"the readings have no field {name!r}, they have {', '.join(known)}",
@@ -218,9 +232,21 @@ def _register(topic: str, schema: Mapping[str, Any]) -> None:
     broker.check(broker.admin("POST", path, json=body))
 
 
-def _sinks(stream: Stream, known: Endpoints) -> dict[str, str]:
-    alerts = ends.pulsar_sink("alerts_sink", alert_columns(stream), stream.alerts, known)
-    if not stream.scores:
-        return {"alerts": alerts}
-    scores = ends.pulsar_sink("scores_sink", ends.SCORES, stream.scores, known)
-    return {"alerts": alerts, "scores": scores}
+def topics(stream: Stream) -> dict[str, str]:
+    """Return the topic that each view is written to."""
+    beside = range(2, 2 + len(stream.also))
+    found = {
+        "alerts": stream.alerts,
+        "scores": stream.scores,
+        **{f"scores_{number}": stream.scores for number in beside},
+        "shadow": stream.shadow,
+        f"scores{SHADOW}": stream.shadow and f"{stream.shadow}-scores",
+        "refused": stream.refused,
+        "heartbeat": stream.heartbeat,
+    }
+    return {name: topic for name, topic in found.items() if topic}
+
+
+def _keys(names: Iterable[str]) -> dict[str, str]:
+    keys = {"alerts": "id", "shadow": "id", "refused": "message_id", "heartbeat": "at"}
+    return {name: keys.get(name, "sensor") for name in names}

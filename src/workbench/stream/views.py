@@ -14,7 +14,12 @@
     summits      and the reading that stood highest
     openings     alarms, when they are set
     closings     the same alarms, when they are reset, with peak and count
-    alerts       both, one shape
+    alarms       both, one shape
+    alerts       those of all detectors, limits and patterns, with their ids
+
+The views from scores to alarms stand there for each detector: without a tag for the first,
+with `_2`, `_3` for those beside it, `_shadow` for the challenger. Those from near to alarms stand
+there for each limit, too, tagged `_of_NAME`.
 
 No view uses RANGE frames or LAG, which treat readings of equal time alike; every frame counts
 rows, and rows of equal time keep the order of arrival. ts is the event time as Flink's row time.
@@ -25,12 +30,16 @@ it fires a timer for every sensor at every watermark.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from workbench.detectors import EpisodeRule
+from workbench.stream import events
 from workbench.stream.definition import Stream
+from workbench.stream.events import quoted
 
-PATTERN = "episode"
+PATTERN = "episode"  # the kind of a detector's alerts
+SHADOW = "_shadow"  # tag of the challenger beside the champion
 _KEEPS_ORDER = "PARTITION BY {by} ORDER BY `ts` ROWS BETWEEN {before} AND CURRENT ROW"
 _ALL = "UNBOUNDED PRECEDING"
 _EPISODE = "`sensor`, `episode`"
@@ -40,22 +49,49 @@ _SUMMED = (
 )
 
 
-def views(stream: Stream, rule: EpisodeRule, *, message_id: str = "{}") -> dict[str, str]:
+def views(
+    stream: Stream, rules: Mapping[str, EpisodeRule], *, message_id: str = "{}", live: bool = False
+) -> dict[str, str]:
     """Return the query of each view, in order.
 
     Parameters
     ----------
-    rule
-        When an alarm is set and reset.
+    rules
+        For each detector, by its tag, when an alarm is set and reset.
     message_id
         SQL that makes text of a message id, `{}` being the column.
+    live
+        Whether there are messages that are no readings, and a wall clock.
     """
-    return {
+    found = {
         "readings": _readings(stream, message_id, late=False),
         "late": _readings(stream, message_id, late=True),
         "derived": _derived(stream),
         "windows": _windows(stream),
-        "scores": _scores(stream),
+    }
+    alerts = []
+    for tag, rule in rules.items():
+        found |= {f"scores{tag}": _scores(stream, tag)} | _alarms(stream, tag, rule)
+        alert = _alert(stream, f"alarms{tag}", PATTERN)
+        if tag == SHADOW:
+            found["shadow"] = alert
+        else:
+            alerts.append(alert)
+    found |= events.sums(stream)
+    for name, limit in stream.limits.items():
+        tag = f"_of_{name}"
+        found |= {f"scores{tag}": events.limited(stream, limit)}
+        found |= _alarms(stream, tag, limit.rule)
+        alerts.append(_alert(stream, f"alarms{tag}", name, falls=limit.falls))
+    for name, query in events.patterns(stream, live=live).items():
+        found[f"events_{name}"] = query
+        alerts.append(_event(stream, f"events_{name}", name))
+    found["alerts"] = "\nUNION ALL\n".join(alerts)
+    return found | (events.live(stream, message_id) if live else {})
+
+
+def _alarms(stream: Stream, tag: str, rule: EpisodeRule) -> dict[str, str]:
+    made = {
         "near": _near(rule),
         "exceedances": _exceedances(rule),
         "latch": _latch(rule),
@@ -65,8 +101,10 @@ def views(stream: Stream, rule: EpisodeRule, *, message_id: str = "{}") -> dict[
         "summits": _summits(stream),
         "openings": _openings(stream),
         "closings": _closings(stream),
-        "alerts": _alerts(stream),
+        "alarms": "SELECT * FROM openings UNION ALL SELECT * FROM closings",
     }
+    ours = re.compile(rf"\bFROM ({'|'.join(['scores', *made])})\b")
+    return {f"{name}{tag}": ours.sub(rf"FROM \1{tag}", query) for name, query in made.items()}
 
 
 def _frame(before: int | str, by: str = "`sensor`") -> str:
@@ -74,26 +112,16 @@ def _frame(before: int | str, by: str = "`sensor`") -> str:
     return _KEEPS_ORDER.format(by=by, before=rows)
 
 
-def quoted(*names: str) -> str:
-    """Return names as SQL takes them, with commas.
-
-    Examples
-    --------
-    >>> quoted("flow", "time")
-    '`flow`, `time`'
-    """
-    return ", ".join(f"`{name}`" for name in names)
-
-
 def _readings(stream: Stream, message_id: str, *, late: bool) -> str:
     """DESIGN D10: late is at or below the largest event time before it, less the lateness."""
+    machine = f"`{stream.machine}` AS `machine`, " if stream.machine else ""
     known = "CURRENT_WATERMARK(`ts`)"
     kept = (
         f"{known} IS NOT NULL AND `ts` <= {known}" if late else f"{known} IS NULL OR `ts` > {known}"
     )
     return (
         f"SELECT {message_id.format('`message_id`')} AS `message_id`, `event_ms`, `ts`, "
-        f"`{stream.sensor}` AS `sensor`, {quoted(*stream.channels)}\n"
+        f"`{stream.sensor}` AS `sensor`, {machine}{quoted(*stream.channels)}\n"
         f"FROM source\nWHERE `{stream.sensor}` IS NOT NULL AND ({kept})"
     )
 
@@ -108,22 +136,24 @@ def _derived(stream: Stream) -> str:
 
 def _windows(stream: Stream) -> str:
     return (
-        f"SELECT *,\n  last_readings({stream.window}, `event_ms`, {quoted(*stream.measured)}) "
+        f"SELECT *,\n  last_readings({stream.depth}, `event_ms`, {quoted(*stream.measured)}) "
         f"OVER ({_frame(1)}) AS `past`\nFROM derived"
     )
 
 
-def _kept(stream: Stream) -> str:
-    return quoted("message_id", "event_ms", "ts", "sensor", *stream.measured)
+def reading_columns(stream: Stream) -> tuple[str, ...]:
+    """Return the columns of a reading, from `derived` on."""
+    return ("message_id", "event_ms", "ts", "sensor", *stream.measured)
 
 
-def _scores(stream: Stream) -> str:
-    kept = _kept(stream)
+def _scores(stream: Stream, tag: str) -> str:
+    columns = quoted(*reading_columns(stream), *(["past"] if stream.heartbeat else []))
     return (
-        f"SELECT {kept}, `scored`.`score` AS `score`, `scored`.`threshold` AS `threshold`,\n"
+        f"SELECT {columns}, `scored`.`score` AS `score`, `scored`.`threshold` AS `threshold`,\n"
         "  `scored`.`package` AS `package`,\n"
         "  CASE WHEN `scored`.`score` > `scored`.`threshold` THEN 1 ELSE 0 END AS `above`\n"
-        f"FROM (SELECT {kept}, score(`sensor`, `event_ms`, `past`) AS `scored` FROM windows)"
+        f"FROM (SELECT {columns}, score{tag}(`sensor`, `event_ms`, `past`) AS `scored` "
+        "FROM windows)"
     )
 
 
@@ -246,37 +276,59 @@ def _iso(column: str) -> str:
     return f"DATE_FORMAT(TO_TIMESTAMP_LTZ({column}, 3), 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''')"
 
 
-def _alerts(stream: Stream) -> str:
-    """DESIGN D9: the id says what the alert is about, and nothing of when it was sent."""
-    identity = (
-        f"CONCAT_WS('|', {_text(stream.topic)}, `sensor`, `package`, '{PATTERN}', "
-        "CAST(`start_ms` AS STRING))"
-    )
-    values = ", ".join(f"`{one}` DOUBLE" for one in stream.measured)
+def _alert(stream: Stream, view: str, kind: str, *, falls: bool = False) -> str:
+    """Return one kind's alarms as alerts; of one that `falls`, peak and threshold change sign.
+
+    DESIGN D9: the id says what the alert is about, and nothing of when it was sent.
+    """
+    package = "`package`" if kind == PATTERN else "CAST(NULL AS STRING)"
+    sign, row = "-" if falls else "", f"ROW({quoted(*stream.measured)})"
     return (
-        f"SELECT SUBSTRING(SHA256({identity}), 1, 32) AS `id`,\n"
+        f"{_identified(stream, kind)},\n"
+        f"  {sign}`peak_score` AS `peak_score`, {sign}`threshold` AS `threshold`, `readings`,\n"
+        f"  CAST({row} AS {_channels(stream)}) AS `channels`, {package} AS `package`,\n"
+        f"  `first_id` AS `first_message_id`, `last_id` AS `last_message_id`\nFROM {view}"
+    )
+
+
+def _event(stream: Stream, view: str, kind: str) -> str:
+    """Return one pattern's events as alerts: they have no score and no channels."""
+    row = f"ROW({', '.join(['CAST(NULL AS DOUBLE)'] * len(stream.measured))})"
+    return (
+        f"{_identified(stream, kind)},\n"
+        "  CAST(NULL AS DOUBLE) AS `peak_score`, CAST(NULL AS DOUBLE) AS `threshold`, "
+        "CAST(NULL AS BIGINT) AS `readings`,\n"
+        f"  CAST({row} AS {_channels(stream)}) AS `channels`, CAST(NULL AS STRING) AS `package`,\n"
+        f"  `first_id` AS `first_message_id`, `last_id` AS `last_message_id`\nFROM {view}"
+    )
+
+
+def _channels(stream: Stream) -> str:
+    return "ROW<" + ", ".join(f"`{one}` DOUBLE" for one in stream.measured) + ">"
+
+
+def _identified(stream: Stream, kind: str) -> str:
+    package = ["`package`"] if kind == PATTERN else []
+    parts = [_text(stream.topic), "`sensor`", *package, _text(kind), "CAST(`start_ms` AS STRING)"]
+    return (
+        f"SELECT SUBSTRING(SHA256(CONCAT_WS('|', {', '.join(parts)})), 1, 32) AS `id`,\n"
         f"  {_text(stream.name)} AS `stream`,\n"
-        f"  `sensor`, '{PATTERN}' AS `kind`, "
+        f"  `sensor`, {_text(kind)} AS `kind`, "
         "CASE WHEN `stop_ms` IS NULL THEN 'open' ELSE 'closed' END AS `status`,\n"
         f"  {_iso('`start_ms`')} AS `start`, {_iso('`peak_ms`')} AS `peak_time`, "
-        f"{_iso('`stop_ms`')} AS `stop`,\n"
-        "  `peak_score`, `threshold`, `readings`,\n"
-        f"  CAST(ROW({quoted(*stream.measured)}) AS ROW<{values}>) AS `channels`, `package`,\n"
-        "  `first_id` AS `first_message_id`, `last_id` AS `last_message_id`\n"
-        "FROM (SELECT * FROM openings UNION ALL SELECT * FROM closings)"
+        f"{_iso('`stop_ms`')} AS `stop`"
     )
 
 
 def columns(stream: Stream) -> Mapping[str, str]:
     """Return names and SQL types of an alert's fields."""
-    values = ", ".join(f"`{one}` DOUBLE" for one in stream.measured)
     texts = ("id", "stream", "sensor", "kind", "status", "start", "peak_time", "stop")
     return {
         **dict.fromkeys(texts, "STRING"),
         "peak_score": "DOUBLE",
         "threshold": "DOUBLE",
         "readings": "BIGINT",
-        "channels": f"ROW<{values}>",
+        "channels": _channels(stream),
         "package": "STRING",
         "first_message_id": "STRING",
         "last_message_id": "STRING",
