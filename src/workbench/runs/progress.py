@@ -50,7 +50,10 @@ class Progress:
         self._count(run)
         self._step()
         told = f"failed: {run.reason}" if run.status == "failed" else f"{run.wall_s:.1f} s"
-        self._say(f"[{self._done}/{self._total}] {run.id} {told} ({run.about['source']})")
+        self._say(
+            f"[{self._done}/{self._total}] {run.id} {told} ({run.about['source']})",
+            bad=run.status == "failed",
+        )
 
     def lost(self, source: str, why: str) -> None:
         """Count a run of which nothing could be kept."""
@@ -58,7 +61,7 @@ class Progress:
         self._done += 1
         self._failed += 1
         self._step()
-        self._say(f"[{self._done}/{self._total}] lost: {why} ({source})")
+        self._say(f"[{self._done}/{self._total}] lost: {why} ({source})", bad=True)
 
     def _count(self, run: Run) -> None:
         if run.status == "failed":
@@ -91,8 +94,11 @@ class Progress:
             f"{self._running} running, {self._failed} failed, {self._cached} cached{best}"
         )
 
-    def _say(self, line: str) -> None:
-        if self._bar is None:
+    def _say(self, line: str, *, bad: bool = False) -> None:
+        """Write a line; beside a bar, which shows the rest, only what went wrong."""
+        if self._bar is not None and bad:
+            self._bar.write(line, file=sys.stderr)
+        elif self._bar is None:
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
 
