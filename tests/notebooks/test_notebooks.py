@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from workbench import runs
+from workbench.errors import RunError
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -135,6 +136,7 @@ def test_monitor_sees_the_same_alerts_as_the_notebook(store, promoted):
     run = runs.train("notebooks/50_monitor.ipynb", params, store=store)
 
     assert run.metrics["differing_alerts"] == 0
+    assert run.metrics["live_alerts"] == 0  # nothing was followed
     assert run.metrics["found"] >= 1
     assert run.metrics["readings_per_s"] > 0
 
@@ -154,3 +156,29 @@ def test_leaderboard_ranks_a_detector_above_the_floors(store):
     assert run.metrics["vus_pr"] > 1.5 * run.metrics["vus_pr_random"]
     assert run.metrics["vus_pr_low"] <= run.metrics["vus_pr"] <= run.metrics["vus_pr_high"]
     assert run.metrics["nab_low_fn"] > 0
+
+
+@pytest.mark.notebook
+def test_plain_ideas_find_the_failures_of_a_real_machine(store):
+    from workbench import evaluation
+
+    if not evaluation.nab_folder().is_dir():
+        pytest.skip(f"NAB is not at {evaluation.nab_folder()}: set WORKBENCH_NAB")
+
+    found = runs.train("notebooks/70_machine_temperature.ipynb", {}, store=store).metrics
+
+    assert found["readings"] == 22_695
+    assert [found[f"found_{name}"] for name in ("level", "change", "shape")] == [4, 2, 4]
+    assert [found[f"false_alerts_{name}"] for name in ("level", "change", "shape")] == [5, 8, 4]
+    assert found["best"] == "level"
+    assert found["vus_pr_level"] == pytest.approx(0.618, abs=0.001)
+
+
+@pytest.mark.notebook
+def test_where_nab_is_not_the_notebook_says_so(store, tmp_path):
+    params = {"nab": str(tmp_path)}
+
+    with pytest.raises(RunError) as refused:
+        runs.train("notebooks/70_machine_temperature.ipynb", params, store=store)
+
+    assert "there are no NAB labels" in str(refused.value)

@@ -10,8 +10,17 @@ if TYPE_CHECKING:
     from workbench.desk.starters import new as new
     from workbench.desk.tuning import Tuning as Tuning
     from workbench.desk.tuning import tune as tune
+    from workbench.desk.watching import Watch as Watch
+    from workbench.desk.watching import watch as watch
 
-_HOMES = {"Tuning": "tuning", "lab": "laboratory", "new": "starters", "tune": "tuning"}
+_HOMES = {
+    "Tuning": "tuning",
+    "Watch": "watching",
+    "lab": "laboratory",
+    "new": "starters",
+    "tune": "tuning",
+    "watch": "watching",
+}
 __all__ = sorted(_HOMES)
 
 

@@ -1,0 +1,128 @@
+"""A live watch: of a job that is stopped and started again, and of nothing at all."""
+
+import re
+import time
+
+import pandas as pd
+import pytest
+from IPython.core.formatters import DisplayFormatter
+
+from workbench import desk, detectors, plant
+from workbench.desk.watching import _against
+from workbench.stream import parse_stream
+
+
+def described(**changes):
+    return {
+        "topic": "persistent://public/default/watched",
+        "sensor": "pump",
+        "channels": list(plant.CHANNELS),
+        "lateness_s": 60,
+        "window": 10,
+        "alerts": "persistent://public/default/watched-alerts",
+        "heartbeat": "persistent://public/default/watched-beats",
+        **changes,
+    }
+
+
+def shown(watch):
+    data, _ = DisplayFormatter().format(watch)
+    return data["text/plain"]
+
+
+def until(watch, true, *, seconds=120):
+    """Look until something is so."""
+    end = time.monotonic() + seconds
+    while not true(watch.look()):
+        assert time.monotonic() < end, shown(watch)
+        time.sleep(0.5)
+
+
+def test_a_watch_without_a_broker_says_so_and_goes_on(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    monkeypatch.setenv("WORKBENCH_BROKER", "pulsar://127.0.0.1:1")
+    monkeypatch.setenv("WORKBENCH_ADMIN", "http://127.0.0.1:1")
+
+    watch = desk.watch(parse_stream("plant", described()), seconds=1, every_s=0.2)
+
+    assert "no broker answers at http://127.0.0.1:1: Connection refused" in shown(watch)
+    assert "nobody reads the topic" in shown(watch)
+    assert capsys.readouterr().out.count("Watch") > 1  # it was shown, and shown anew
+
+
+def test_a_watch_that_did_not_look_yet_says_how():
+    watch = desk.watch(parse_stream("plant", described()))
+
+    assert "looked  not yet: watch.follow(60)" in shown(watch)
+    assert "alerts  0, 0 of them open" in shown(watch)
+
+
+def test_the_challenger_is_held_against_the_champion_by_sensor_and_time():
+    def alerts(*rows):
+        frame = pd.DataFrame(rows, columns=["sensor", "start", "stop"])
+        for name in ("start", "stop"):
+            frame[name] = pd.to_datetime(frame[name], utc=True)
+        return frame
+
+    champion = alerts(
+        ("a", "2026-01-05T00:00Z", "2026-01-05T02:00Z"),
+        ("a", "2026-01-05T10:00Z", None),  # still open
+        ("b", "2026-01-05T00:00Z", "2026-01-05T01:00Z"),
+    )
+    challenger = alerts(
+        ("a", "2026-01-05T01:00Z", "2026-01-05T03:00Z"),
+        ("a", "2026-01-05T20:00Z", "2026-01-05T21:00Z"),
+        ("b", "2026-01-05T05:00Z", "2026-01-05T06:00Z"),
+    )
+
+    assert _against(champion, challenger) == {
+        "would alert": 3, "where the champion does": 2, "alone": 1, "missing": 1
+    }  # fmt: skip
+
+
+@pytest.mark.flink
+@pytest.mark.pulsar
+@pytest.mark.timeout(900)
+def test_a_watch_outlives_the_job_and_shows_each_alert_once(
+    services, scored, tmp_path, monkeypatch
+):
+    from workbench.services import ingest_frame
+    from workbench.stream import start
+    from workbench.stream.promotions import add_package
+
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store"))
+    detectors.save(
+        scored.package.detector, tmp_path / "package", threshold=scored.package.threshold,
+        rule=scored.package.rule, training={},
+    )  # fmt: skip
+    package = add_package(tmp_path / "package")
+    stream = parse_stream("watched", described())
+    sent = {"sensor": "pump", "time": "event_time", "values": list(plant.CHANNELS)}
+    half = len(scored.readings) // 2
+    ingest_frame(scored.readings.head(half), stream.topic, **sent)
+    watch = desk.watch(stream)
+
+    job = start(stream, package=package, position="earliest", restarts=0)
+    until(watch, lambda one: len(one.alerts) > 0 and one.readers and one.beats["scored"] > 0)
+    first = watch.alerts["id"].tolist()
+    job.stop()
+    until(watch, lambda one: not one.readers)
+    assert "nobody reads the topic" in shown(watch)
+
+    ingest_frame(scored.readings.iloc[half:], stream.topic, **sent)
+    until(watch, lambda one: one.backlog)
+    job = start(stream, package=package, position="earliest", restarts=0)
+    expected = scored.detection.episodes
+    last = scored.readings["event_time"].max() - pd.Timedelta("60s")
+    expected = expected[expected["start"] <= last]
+    until(watch, lambda one: len(one.alerts) >= len(expected) and one.backlog == 0)
+    job.stop()
+
+    found = watch.alerts
+    assert watch.restarts == 1
+    assert set(first) < set(found["id"])
+    assert list(zip(found["sensor"], found["start"], strict=True)) == list(
+        zip(expected["sensor"], expected["start"], strict=True)
+    )
+    assert re.search(r"restarts seen +1\n", shown(watch))
+    assert watch.beats["read"] >= len(scored.readings)
