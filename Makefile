@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.9
 
-.PHONY: setup demo leaderboard test soak lint format lab sample lock fuzz clean
+.PHONY: setup demo leaderboard test soak faults lint format lab sample lock fuzz clean
 
 setup: $(READY)
 
@@ -24,6 +24,9 @@ test: setup lint  ## everything that CI runs
 
 soak: setup  ## 500 small runs with 8 jobs, stopped in the middle and resumed: about 20 minutes
 	SOAK_RUNS=500 $(BIN)/python -m pytest tests/runs/test_soak.py
+
+faults: setup  ## 1,000,000 readings through 20 killed processes: about half an hour
+	FAULTS_READINGS=1000000 FAULTS_ROUNDS=4 $(BIN)/python -m pytest -s tests/stream/test_faults.py
 
 lint: setup
 	$(BIN)/ruff check .
