@@ -38,19 +38,25 @@ class Demo:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return what the demo prints: names, and values with their units."""
-        found = self.metrics
-        delay_s, of = found["delay_median_s"], f"{found['found']} of {found['events']}"
         return [
-            ("detector", f"{found['detector']}, package {found['package'][:16]}"),
-            ("faults found", f"{of}, recall {found['recall']:.2f}"),
-            ("alerts", f"{found['alerts']}, {found['false_alerts']} of them false"),
-            ("alert precision", _number(found["precision"])),
-            ("median detection delay", "-" if delay_s is None else f"{delay_s / 60:.0f} min"),
-            ("scored by the Flink job", f"{found['readings_per_s']:,} readings/s"),
-            ("alerts differing, notebook and stream", str(found["differing_alerts"])),
+            *told(self.metrics),
             ("wall time", f"{self.wall_s:.0f} s"),
             ("report", shown(self.report)),
         ]
+
+
+def told(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return names and values of what the promoted detector did, with their units."""
+    delay_s, of = found["delay_median_s"], f"{found['found']} of {found['events']}"
+    return [
+        ("detector", f"{found['detector']}, package {found['package'][:16]}"),
+        ("faults found", f"{of}, recall {found['recall']:.2f}"),
+        ("alerts", f"{found['alerts']}, {found['false_alerts']} of them false"),
+        ("alert precision", _number(found["precision"])),
+        ("median detection delay", "-" if delay_s is None else f"{delay_s / 60:.0f} min"),
+        ("scored by the Flink job", f"{found['readings_per_s']:,} readings/s"),
+        ("alerts differing, notebook and stream", str(found["differing_alerts"])),
+    ]
 
 
 def _number(value: float | None) -> str:
@@ -83,9 +89,12 @@ def demo(*, store: str = "runs") -> Demo:
         promoted = _run(bar, "40_promote", {"run": chosen, "store": store}, store, force=True)
         package = {"package": promoted.metrics["package"]}
         watched = _run(bar, "50_monitor", package, store, force=True)
-    told = [look, prototype, runs.find(chosen, store), compared, promoted, watched]
-    target = watched.path.parent / "demo.html"
-    report = runs.write_story(told, target, title="From offloaded history to a running detector")
+    story = [look, prototype, runs.find(chosen, store), compared, promoted, watched]
+    target, title = (
+        watched.path.parent / "demo.html",
+        "From offloaded history to a running detector",
+    )
+    report = runs.write_story(story, target, title=title, summary=told(watched.metrics))
     return Demo(watched.metrics, report, time.monotonic() - began)
 
 

@@ -129,7 +129,12 @@ def test_a_story_tells_several_runs_as_chapters_of_one_page(project):
     names = ("notebooks/00_look.ipynb", "notebooks/20_train.ipynb")
     made = [runs.train(name, {"window": 30}) for name in names]
 
-    path = runs.write_story(made, project.path / "story.html", title="A <day> at the plant")
+    path = runs.write_story(
+        made,
+        project.path / "story.html",
+        title="A <day> at the plant",
+        summary=[("faults found", "8 < 9")],
+    )
 
     page = Page(text := path.read_text())
     targets = [one["href"][1:] for one in page.named("a")]
@@ -137,6 +142,7 @@ def test_a_story_tells_several_runs_as_chapters_of_one_page(project):
     assert set(targets) <= page.ids
     assert len([tag for tag, _ in page.elements if tag == "h1"]) == 1
     assert "<h1>A &lt;day&gt; at the plant</h1>" in text
+    assert "<dt>faults found</dt><dd>8 &lt; 9</dd>" in text
     assert page.loads == []
     assert len(re.findall("<summary>Provenance</summary>", text)) == 2
 

@@ -48,10 +48,13 @@ def write_report(run: Run) -> Path:
     return path
 
 
-def write_story(runs: Sequence[Run], path: Path, *, title: str) -> Path:
+def write_story(
+    runs: Sequence[Run], path: Path, *, title: str, summary: Sequence[tuple[str, str]] = ()
+) -> Path:
     """Write one HTML file at `path` that tells several runs one after another; return `path`.
 
-    Each run is a chapter: its notebook's title, numbers, cells, and its provenance, folded.
+    Each run is a chapter: its notebook's title, numbers, cells, and its provenance, folded. Names
+    and values of the `summary` stand above all of them.
     """
     from jinja2 import Environment, FileSystemLoader
 
@@ -65,7 +68,7 @@ def write_story(runs: Sequence[Run], path: Path, *, title: str) -> Path:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     html = environment.get_template("story.html.j2").render(
-        title=title, css=css, contents=contents, chapters=chapters
+        title=title, css=css, summary=summary, contents=contents, chapters=chapters
     )
     path.write_text(html, encoding="utf-8")
     return path
