@@ -142,7 +142,9 @@ def _decide(decide: Callable[[], Promotion], as_json: bool) -> None:
     """Promote, and print what the gate found, whichever way it goes."""
     from workbench.errors import PromotionRefused
     from workbench.stream import verdict
+    from workbench.stream.gate import now
 
+    begun = now()
     try:
         made = decide()
     except PromotionRefused as refused:
@@ -150,6 +152,8 @@ def _decide(decide: Callable[[], Promotion], as_json: bool) -> None:
             found = verdict(refused.where)
             click.echo(json.dumps(json.loads(found.json())) if as_json else found.card().text())
         raise
+    if made.decided < begun:
+        click.echo("nothing new: this is what scores the stream already", err=True)
     if as_json:
         click.echo(json.dumps(asdict(made)))
         return
