@@ -7,6 +7,7 @@ strips styles and pictures; and plain text for a terminal.
 from __future__ import annotations
 
 import html
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,6 +108,14 @@ class Shown:
     def card(self) -> Card:
         """Return what to show."""
         raise NotImplementedError
+
+    def getdoc(self) -> str:
+        """Return what IPython's `?` shows: this very object, then what can be done with it."""
+        cls = type(self)
+        named = [one for one in dir(cls) if one[0] != "_" and one not in ("card", "getdoc")]
+        docs = {name: inspect.getdoc(getattr(cls, name)) or "" for name in named}
+        lines = [f"  .{name}: {doc.splitlines()[0]}" for name, doc in docs.items() if doc]
+        return "\n".join([self.card().text(), "", inspect.cleandoc(cls.__doc__ or ""), "", *lines])
 
     def _repr_html_(self) -> str:
         return self.card().html()

@@ -83,6 +83,17 @@ def test_a_topic_says_when_its_messages_happened():
     assert f"<code>{told['over time']}</code>" in html  # a hole is as wide as a block
 
 
+def test_a_question_mark_tells_of_the_topic_and_what_can_be_done_with_it():
+    from IPython.core.oinspect import getdoc
+
+    text = getdoc(archive.open(SAMPLE).topic("pumps"))
+
+    assert text.startswith("topic persistent://public/default/pumps\n")
+    assert "vibration_mm_s" in text
+    assert "  .read: Return the " in text
+    assert ".getdoc" not in text
+
+
 def test_a_silence_is_a_hole_in_the_small_picture():
     times = np.array([*range(1000), *range(3000, 4000)])
 
