@@ -153,6 +153,30 @@ def test_the_command_writes_parquet(plant, tmp_path):
     assert pq.read_table(path)["flow"].to_pylist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
 
 
+@pytest.mark.parametrize(
+    ("option", "shown"), [([], " n\n 5\n"), (["--csv"], '"n"\n5\n'), (["--json"], '{"n": 5}\n')]
+)
+def test_the_command_tells_what_it_skipped(plant, tmp_path, option, shown):
+    key = next(one.key for one in plant.topic("t").ledgers if one.id == 2)
+    data = bytearray((tmp_path / key).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / key).write_bytes(data)
+    (tmp_path / f"{'2' * 8}-0000-4000-8000-{'0' * 12}-ledger-9").write_bytes(b"half")
+    command = ["sql", str(tmp_path), "select count(*) n from t", *option]
+
+    refused = CliRunner().invoke(cli, command)
+    skipped = CliRunner().invoke(cli, [*command, "--skip-damaged"])
+
+    assert refused.exit_code == 1
+    assert refused.stdout == ""
+    assert skipped.exit_code == 0
+    assert skipped.stdout == shown
+    half, damaged = skipped.stderr.split("skipped: ")[1:]
+    assert half.startswith("the data object of ledger 9 has no index: its upload is running")
+    assert damaged.startswith("entry 1 of ledger 2: CRC32C is ")
+    assert f"in {key} at byte" in damaged
+
+
 def test_the_magic_returns_a_frame(plant):
     frame = magic.pulsar_sql(plant.store.url, "select count(*) n from t\n")
 

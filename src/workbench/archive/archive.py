@@ -121,9 +121,9 @@ class Archive(Shown):
             raise ArchiveError(
                 f"no topic {name!r}", where=self.store.url, hint=did_you_mean(name, near)
             )
-        return Topic(
-            found[0], self, self._ledgers(found[0]), Damage(self.skip_damaged), self.misfits
-        )
+        # any of the objects that nobody can name may belong to it
+        damage = Damage(self.skip_damaged, list(self.catalogue.problems))
+        return Topic(found[0], self, self._ledgers(found[0]), damage, self.misfits)
 
     def _ledgers(self, name: str) -> list[Ledger]:
         if name in self.catalogue.ledgers and split_partition(name)[1] >= 0:

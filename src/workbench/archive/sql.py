@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -169,10 +169,13 @@ def _closing(text: str) -> int:
     return -1
 
 
-def query(archive: Archive, text: str, *, rows: int = 65536) -> Iterator[pa.RecordBatch]:
+def query(
+    archive: Archive, text: str, *, rows: int = 65536, skipped: list[str] | None = None
+) -> Generator[pa.RecordBatch, None, None]:
     """Yield the result of a SQL query over the archive's topics, `rows` at a time.
 
-    The first batch may be empty: it carries the schema.
+    The first batch may be empty: it carries the schema. What an archive opened with
+    `skip_damaged` (or misfits as nulls) left out is added to `skipped`, at the end.
 
     Raises
     ------
@@ -190,6 +193,10 @@ def query(archive: Archive, text: str, *, rows: int = 65536) -> Iterator[pa.Reco
             yield from reader
         except (duckdb.Error, pa.ArrowException, OSError) as err:
             raise _explain(err, datasets, archive) from err
+        finally:
+            found = (error for one in datasets for error in one.topic.damage.found)
+            if skipped is not None:
+                skipped += dict.fromkeys(str(error) for error in found)
 
 
 def table(archive: Archive, text: str) -> pa.Table:

@@ -186,7 +186,8 @@ def sql(url: str, query: str, form: str | None, parquet: str | None, skip_damage
     from workbench.archive import output
     from workbench.archive.sql import query as run
 
-    batches = run(room.open(url, skip_damaged=skip_damaged), query)
+    skipped: list[str] = []
+    batches = run(room.open(url, skip_damaged=skip_damaged), query, skipped=skipped)
     if parquet:
         rows = output.write_parquet(batches, parquet)
         click.echo(f"{parquet}: {rows} rows")
@@ -195,6 +196,9 @@ def sql(url: str, query: str, form: str | None, parquet: str | None, skip_damage
             click.echo(text, nl=False)
     else:
         click.echo(output.text(batches))
+    batches.close()  # of more rows than are shown, too: only then it is known what was skipped
+    for error in skipped:
+        click.echo(f"skipped: {error}", err=True)
 
 
 def _print(frame: pd.DataFrame, as_json: bool) -> None:
