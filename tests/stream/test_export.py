@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from workbench import detectors
 from workbench.cli import cli
 from workbench.errors import StreamError
-from workbench.stream import parse_stream
+from workbench.stream import parse_stream, run
 from workbench.stream.export import deploy, export_function
-from workbench.stream.memory import Derived, Memory, Reading, parse
+from workbench.stream.memory import Expressions, Memory, Reading, parse
 from workbench.stream.promotions import add_package
 
 
@@ -26,9 +26,9 @@ def remembered(stream, package, frame):
     for at, (_, row) in enumerate(frame.iterrows()):
         values = {name: row[name] for name in stream.channels}
         one = Reading(row["message_id"], row["pump"], int(times[at]), values)
-        for due, score, alert in memory.read(one):
+        for due, score, told in memory.read(one):
             scores[due.message_id] = score
-            alerts += [alert] if alert else []
+            alerts += told
     return memory, scores, alerts
 
 
@@ -65,11 +65,39 @@ def test_the_memory_scores_and_alerts_as_the_batch_path_does(package_folder, rea
 
 def test_derived_channels_are_made_of_the_others(content):
     stream = parse_stream("s", content(derived={"ratio": "`pressure_bar` / flow_l_min"}))
+    made = Expressions(stream, stream.derived.values())
 
-    made = Derived(stream)
+    whole = parse(stream, {"pump": "a", "pressure_bar": 6, "flow_l_min": 4}, "", (1, 1), made)
+    part = parse(stream, {"pump": "a", "flow_l_min": 4}, "", (1, 1), made)
 
-    assert made.all({"pressure_bar": 6.0, "flow_l_min": 4.0})["ratio"] == 1.5
-    assert np.isnan(made.all({"pressure_bar": np.nan, "flow_l_min": 4.0})["ratio"])
+    assert whole.channels == {"pressure_bar": 6.0, "flow_l_min": 4.0, "ratio": 1.5}
+    assert np.isnan(part.channels["ratio"])
+
+
+@pytest.mark.flink
+def test_limits_alert_as_in_the_job(store, readings, content):
+    limits = {
+        "over": {"when": "pressure_bar > 3", "rule": {"k": 2, "n": 3, "m": 4}},
+        "under": "flow_l_min < -2.5",
+        "rising": "pressure_bar_per_s > 0.08",
+    }
+    stream = parse_stream("pumps", content(limits=limits, detector="none"))
+    frame = readings.head(1200)
+
+    _, _, alerts = remembered(stream, None, frame)
+
+    last = frame["event_time"].max() - pd.Timedelta("30s")
+    job = run(stream, frame).alerts
+    given = {one["id"]: one for one in alerts}
+    wanted = {one["id"]: one for one in job[job["start"] <= last].to_dict("records")}
+    assert given.keys() == wanted.keys()
+    assert {one["kind"] for one in given.values()} == limits.keys()
+    for key, one in wanted.items():
+        assert given[key]["threshold"] == one["threshold"]
+        if pd.notna(one["stop"]) and one["stop"] <= last:
+            assert given[key]["peak_score"] == pytest.approx(one["peak_score"], rel=1e-12)
+            assert given[key]["readings"] == one["readings"]
+            assert pd.Timestamp(given[key]["peak_time"]) == one["peak_time"]
 
 
 def test_a_message_becomes_a_reading(stream):

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("promotions", "Let the detector before the last promotion score again."),
     "refit": ("promotions", "Fit a stream's champion on recent data and promote it if it may."),
     "stream": ("stream", "Run, inspect and stop streaming jobs."),
+    "backtest": ("stream", "Run a stream's SQL over a span of the archive."),
     "parity": ("stream", "Prove that notebook and stream score alike."),
 }
 

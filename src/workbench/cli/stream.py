@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from workbench.stream import Stream
     from workbench.stream.session import Submitted
 
 
@@ -41,9 +40,6 @@ def show_sql(name: str, package: str | None) -> None:
 
 @stream.command("run")
 @click.argument("name")
-@click.option("--start", help="Replay the archive from this event time, ISO-8601 UTC.")
-@click.option("--stop", help="Up to this event time, exclusive.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for files.")
 @click.option("--package", help="Id of a package in place of the stream's detector.")
 @click.option(
     "--position",
@@ -67,9 +63,6 @@ def show_sql(name: str, package: str | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Check everything, print the SQL, start nothing.")
 def run_stream(
     name: str,
-    start: str | None,
-    stop: str | None,
-    out: Path | None,
     package: str | None,
     position: str,
     seconds: float | None,
@@ -81,11 +74,8 @@ def run_stream(
 ) -> None:
     """Score a stream in Flink's mini cluster, live until Ctrl-C, or wherever --target says.
 
-    With --start, --stop or --out: the readings of the archive, to their end, into files.
-
     \b
     Example:
-        workbench stream run plant --start 2026-01-12T00:00:00Z
         workbench stream run plant --target session
     """
     from workbench import stream as room
@@ -93,9 +83,6 @@ def run_stream(
     found = room.load_stream(name)
     if dry_run:
         click.echo(room.sql(found, package=package))
-        return
-    if start or stop or out:
-        _replay(found, start, stop, package, out)
         return
     if target == "session":
         _submit(name, jobmanager, position, package)
@@ -238,19 +225,44 @@ def export_stream(name: str, out: Path | None, package: str | None, deploy: bool
         click.echo(f"workbench-{exported.name} reads {exported.topic}", err=True)
 
 
-def _replay(
-    found: Stream, start: str | None, stop: str | None, package: str | None, out: Path | None
+@click.command()
+@click.argument("name")
+@click.option("--start", help="From this event time, ISO-8601 UTC [default: the first].")
+@click.option("--stop", help="Up to this event time, exclusive [default: the last].")
+@click.option("--archive", help="Folder or s3:// URL [default: WORKBENCH_ARCHIVE].")
+@click.option("--package", help="Id of a package in place of the stream's detector.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Keep the files.")
+@click.option("--json", "as_json", is_flag=True, help="One object: the figures and the alerts.")
+def backtest(
+    name: str,
+    start: str | None,
+    stop: str | None,
+    archive: str | None,
+    package: str | None,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
-    from workbench import stream as room
-    from workbench.history import replay
+    """Run a stream's SQL over the archive, and print what it would have alerted.
 
-    frame = replay(found.topic, start, stop, columns=[found.sensor, *found.channels])
-    outcome = room.run(found, frame, package=package, folder=out)
-    for row in outcome.alerts.itertuples():
-        click.echo(f"{row.start:%Y-%m-%dT%H:%M:%SZ} {row.sensor} {row.status} {row.peak_score:.3f}")
+    \b
+    Example:
+        workbench backtest plant --start 2026-01-12T00:00:00Z
+    """
+    from workbench.stream import backtest as room
+
+    found = room.backtest(name, start, stop, archive=archive, package=package, folder=out)
+    if as_json:
+        click.echo(json.dumps({**found.summary(), "alert": list(found.alerts())}))
+        return
+    for one in found.outcome.alerts.itertuples():
+        peak = f"{one.peak_score:.3f}"
+        click.echo(f"{one.start:%Y-%m-%dT%H:%M:%SZ} {one.sensor} {one.kind} {one.status} {peak}")
+    said = found.summary()
     click.echo(
-        f"{outcome.readings} readings, {len(outcome.late)} late, {len(outcome.alerts)} alerts; "
-        f"start-up {outcome.startup_s:.1f} s, then {outcome.rate:,.0f} readings/s",
+        f"{said['readings']} readings of {said['sensors']} sensors from {said['first']} to "
+        f"{said['last']}: {said['late']} late, {said['alerts']} alerts, "
+        f"{said['alerts_per_sensor_day']:g} per sensor and day; "
+        f"start-up {said['startup_s']:.1f} s, then {said['rate']:,.0f} readings/s",
         err=True,
     )
 

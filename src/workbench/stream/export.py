@@ -24,7 +24,14 @@ from workbench.stream.definition import load_stream
 from workbench.stream.job import chosen
 from workbench.stream.promotions import ROLES, promotions, store
 
-_FLINK_ONLY = ("patterns", "limits", "shadow", "heartbeat")  # keys of a stream file
+_FLINK_ONLY = (
+    "patterns",
+    "sums",
+    "also",
+    "shadow",
+    "refused",
+    "heartbeat",
+)  # keys of a stream file
 _FILE = '''"""Stream {name} as a Pulsar Function, by `workbench stream export-function {name}`.
 
 It runs on a functions worker whose python3 has workbench installed, and reads the package from the
@@ -38,7 +45,7 @@ from pulsar import Function
 
 from workbench import detectors
 from workbench.stream.definition import parse_stream
-from workbench.stream.memory import Derived, Memory, parse
+from workbench.stream.memory import Expressions, Memory, parse
 
 STREAM = {content}
 PACKAGE = "{package}"
@@ -53,8 +60,9 @@ class {title}(Function):
     def start(self, folder):
         """Load the package, checked by its id."""
         stream = parse_stream("{name}", STREAM)
-        self.derived = Derived(stream)
-        self.memory = Memory(stream, detectors.load(folder, package_id=PACKAGE))
+        self.derived = Expressions(stream, stream.derived.values()) if stream.derived else None
+        package = detectors.load(folder, package_id=PACKAGE) if PACKAGE else None
+        self.memory = Memory(stream, package)
 
     def process(self, message, context):
         """Score what is due with this reading."""
@@ -69,11 +77,11 @@ class {title}(Function):
             self.memory.refused += 1
             context.get_logger().warning("message %s is no reading: %r", place, error)
             return
-        for due, score, alert in self.memory.read(reading):
+        for due, score, alerts in self.memory.read(reading):
             if stream.scores:
                 said = self.memory.told(due, score)
                 self.send(context, stream.scores, due.sensor, said)
-            if alert:
+            for alert in alerts:
                 self.send(context, stream.alerts, alert["id"], alert)
 
     def send(self, context, topic, key, content):
@@ -91,7 +99,7 @@ class Exported:
     folder
         Holds `NAME_function.py`, `function.json` (the worker's config) and `package/`.
     name, topic, package
-        Of the stream, and the package's id.
+        Of the stream, and the package's id; empty: limits only.
     """
 
     folder: Path
@@ -137,7 +145,7 @@ def export_function(
                 f"a function cannot do {key!r} of stream {found.name}",
                 hint=f"workbench stream run {found.name}, or leave {key!r} out",
             )
-    chosen_package = chosen(found, package).id
+    chosen_package = chosen(found, package).id if package or found.detects else ""
     if package is None and found.detector in ROLES:
         threshold = promotions(found.name, found.detector)[-1].threshold
         content |= {} if threshold is None or "threshold" in content else {"threshold": threshold}
@@ -148,9 +156,9 @@ def export_function(
         chosen_package,
     )
     exported.folder.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(
-        store() / "packages" / chosen_package, exported.folder / "package", dirs_exist_ok=True
-    )
+    if chosen_package:
+        folder = store() / "packages" / chosen_package
+        shutil.copytree(folder, exported.folder / "package", dirs_exist_ok=True)
     exported.file.write_text(
         _FILE.format(
             name=found.name,

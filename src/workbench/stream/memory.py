@@ -11,13 +11,13 @@ import hashlib
 import heapq
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from workbench.detectors import Package, score_windows
+from workbench.detectors import EpisodeRule, Package, score_windows
 from workbench.stream.definition import Stream
 from workbench.stream.promotions import iso
 from workbench.stream.views import PATTERN
@@ -41,7 +41,6 @@ class _Alarm:
 
     opened: Reading
     threshold: float
-    package: str
     peak: Reading
     peak_score: float
     last: Reading
@@ -49,13 +48,19 @@ class _Alarm:
 
 
 @dataclass
-class _Sensor:
-    """What is remembered of one sensor."""
+class _Latch:
+    """What sets and resets the alarm of one sensor and kind."""
 
-    times: deque[int]
-    values: deque[list[float]]
     above: deque[bool]
     alarm: _Alarm | None = None
+
+
+@dataclass
+class _Sensor:
+    """What is remembered of one sensor: its last readings, and a latch for each kind of alert."""
+
+    past: deque[Reading]
+    latches: dict[str, _Latch] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,13 +70,14 @@ class Memory:
     Attributes
     ----------
     stream, package
-        What scores which readings; the stream's threshold and rule stand in place of the package's.
+        What scores which readings (None: limits only); the stream's threshold and rule stand in
+        place of the package's.
     late, refused
         How many readings came too late, and how many were none.
     """
 
     stream: Stream
-    package: Package
+    package: Package | None
     late: int = 0
     refused: int = 0
     _waiting: list[tuple[int, int, Reading]] = field(default_factory=list)
@@ -79,8 +85,14 @@ class Memory:
     _newest_ms: int | None = None
     _sensors: dict[str, _Sensor] = field(default_factory=dict)
 
-    def read(self, reading: Reading) -> Iterator[tuple[Reading, float, Alert | None]]:
-        """Take one reading; yield each that is due now, its score (NaN: none) and its alert.
+    def __post_init__(self) -> None:
+        self._limits = {
+            name: (Expressions(self.stream, [one.value, one.when], one.rates(self.stream.measured)))
+            for name, one in self.stream.limits.items()
+        }
+
+    def read(self, reading: Reading) -> Iterator[tuple[Reading, float, list[Alert]]]:
+        """Take one reading; yield each that is due now, its score (NaN: none) and its alerts.
 
         A reading is due once no earlier one can come that is not late (DESIGN D10), so what is
         yielded is mostly another one than what is taken.
@@ -94,8 +106,10 @@ class Memory:
         self._newest_ms = max(reading.event_ms, self._newest_ms or reading.event_ms)
         while self._waiting and self._waiting[0][0] <= self._newest_ms - lateness_ms:
             due = heapq.heappop(self._waiting)[2]
-            score = self._score(due)
-            yield due, score, self._alert(due, score)
+            known = self._sensor(due.sensor)
+            known.past.append(due)
+            score = self._score(known)
+            yield due, score, [*self._detected(known, due, score), *self._limited(known, due)]
 
     def told(self, reading: Reading, score: float) -> dict[str, Any]:
         """Return a score as it is sent."""
@@ -105,101 +119,137 @@ class Memory:
             "event_ms": reading.event_ms,
             "score": None if math.isnan(score) else score,
             "threshold": self.threshold,
-            "package": self.package.id,
+            "package": self.package.id if self.package else None,
         }
 
     @property
     def threshold(self) -> float:
         """Above it a score counts."""
         given = self.stream.threshold
-        return self.package.threshold if given is None else given
+        return given if given is not None else self.package.threshold if self.package else math.nan
 
     def _sensor(self, name: str) -> _Sensor:
         if name not in self._sensors:
-            w, rule = self.package.detector.window, self.stream.rule or self.package.rule
-            self._sensors[name] = _Sensor(
-                deque(maxlen=w), deque(maxlen=w), deque(maxlen=max(rule.n, rule.m))
-            )
+            window = self.package.detector.window if self.package else 1
+            self._sensors[name] = _Sensor(deque(maxlen=max(window, 2)))
         return self._sensors[name]
 
-    def _score(self, reading: Reading) -> float:
+    def _score(self, known: _Sensor) -> float:
         """Return the score of the window that ends here; NaN if it is not full, or spans a gap."""
-        detector, known = self.package.detector, self._sensor(reading.sensor)
-        known.times.append(reading.event_ms)
-        known.values.append([reading.channels[one] for one in detector.channels])
-        if len(known.times) < detector.window:
+        if self.package is None or len(known.past) < self.package.detector.window:
             return math.nan
-        most_s = self.package.max_span_s
-        if most_s is not None and known.times[-1] - known.times[0] > round(most_s * 1000):
+        detector, most_s = self.package.detector, self.package.max_span_s
+        window = list(known.past)[-detector.window :]
+        if most_s is not None and window[-1].event_ms - window[0].event_ms > round(most_s * 1000):
             return math.nan
-        return float(score_windows(detector, np.array([known.values], dtype=np.float64))[0])
+        values = [[one.channels[name] for name in detector.channels] for one in window]
+        return float(score_windows(detector, np.array([values], dtype=np.float64))[0])
 
-    def _alert(self, reading: Reading, score: float) -> Alert | None:
-        """Set or reset the sensor's alarm; return the alert that says so."""
-        known, rule = self._sensor(reading.sensor), self.stream.rule or self.package.rule
-        known.above.append(score > self.threshold)
-        newest = list(known.above)
-        alarm = known.alarm
-        if sum(newest[-rule.n :]) >= rule.k:
-            if alarm is None:
-                known.alarm = _Alarm(
-                    reading, self.threshold, self.package.id, reading, score, reading
-                )
-                return self._told(known.alarm, stop=None)
-        elif alarm and len(newest) >= rule.m and not any(newest[-rule.m :]):
-            known.alarm = None
-            return self._told(alarm, stop=reading)
-        if alarm:
-            alarm.readings += 1
-            alarm.last = reading
-            if not alarm.peak_score >= score and not math.isnan(score):
-                alarm.peak, alarm.peak_score = reading, score
-        return None
+    def _detected(self, known: _Sensor, reading: Reading, score: float) -> Iterator[Alert]:
+        if self.package is None:
+            return
+        rule = self.stream.rule or self.package.rule
+        found = (score, self.threshold, score > self.threshold)
+        for alarm, stop in _latched(known, PATTERN, rule, reading, found):
+            yield self._told(alarm, stop, PATTERN, package=self.package.id)
 
-    def _told(self, alarm: _Alarm, *, stop: Reading | None) -> Alert:
+    def _limited(self, known: _Sensor, reading: Reading) -> Iterator[Alert]:
+        for name, limit in self.stream.limits.items():
+            value, above = self._limits[name].of(known.past)
+            found = (value, limit.limit, bool(above == 1.0))
+            for alarm, stop in _latched(known, name, limit.rule, reading, found):
+                yield self._told(alarm, stop, name, sign=-1 if limit.falls else 1)
+
+    def _told(
+        self, alarm: _Alarm, stop: Reading | None, kind: str, *, package: str = "", sign: int = 1
+    ) -> Alert:
         opened, peak = alarm.opened, alarm.peak
-        about = (self.stream.topic, opened.sensor, alarm.package, PATTERN, str(opened.event_ms))
+        parts = [package] if package else []
+        about = (self.stream.topic, opened.sensor, *parts, kind, str(opened.event_ms))
         return {
             "id": hashlib.sha256("|".join(about).encode()).hexdigest()[:32],
             "stream": self.stream.name,
             "sensor": opened.sensor,
-            "kind": PATTERN,
+            "kind": kind,
             "status": "closed" if stop else "open",
             "start": iso(opened.event_ms),
             "peak_time": iso(peak.event_ms),
             "stop": iso(stop.event_ms) if stop else None,
-            "peak_score": alarm.peak_score,
-            "threshold": alarm.threshold,
+            "peak_score": sign * alarm.peak_score,
+            "threshold": sign * alarm.threshold,
             "readings": alarm.readings,
             "channels": {
                 name: None if math.isnan(value) else value for name, value in peak.channels.items()
             },
-            "package": alarm.package,
+            "package": package or None,
             "first_message_id": opened.message_id,
             "last_message_id": alarm.last.message_id,
         }
 
 
-class Derived:
-    """The derived channels of a stream, by DuckDB (DESIGN D4)."""
+def _latched(
+    known: _Sensor,
+    kind: str,
+    rule: EpisodeRule,
+    reading: Reading,
+    found: tuple[float, float, bool],
+) -> Iterator[tuple[_Alarm, Reading | None]]:
+    """Set or reset the alarm of a kind; yield it if so, with the reading that resets it."""
+    score, threshold, above = found
+    latch = known.latches.setdefault(kind, _Latch(deque(maxlen=max(rule.n, rule.m))))
+    latch.above.append(above)
+    newest, alarm = list(latch.above), latch.alarm
+    if alarm is None and sum(newest[-rule.n :]) >= rule.k:
+        latch.alarm = _Alarm(reading, threshold, reading, score, reading)
+        yield latch.alarm, None
+    elif alarm and sum(newest[-rule.n :]) < rule.k and _quiet(newest, rule.m):
+        latch.alarm = None
+        yield alarm, reading
+    elif alarm:
+        alarm.readings += 1
+        alarm.last = reading
+        if score > alarm.peak_score or math.isnan(alarm.peak_score) > math.isnan(score):
+            alarm.peak, alarm.peak_score = reading, score
 
-    def __init__(self, stream: Stream) -> None:
+
+def _quiet(above: list[bool], m: int) -> bool:
+    return len(above) >= m and not any(above[-m:])
+
+
+class Expressions:
+    """SQL expressions on the channels of a reading, by DuckDB (DESIGN D4)."""
+
+    def __init__(
+        self, stream: Stream, expressions: Iterable[str], rates: Iterable[str] = ()
+    ) -> None:
         import duckdb
 
-        self._stream = stream
-        made = ", ".join(f"CAST({one} AS DOUBLE)" for one in stream.derived.values())
-        given = ", ".join(f'CAST(? AS DOUBLE) AS "{name}"' for name in stream.channels)
-        self._query = f"SELECT {made.replace('`', chr(34))} FROM (SELECT {given})"
-        self._connection = duckdb.connect() if stream.derived else None
+        self._rates = tuple(rates)
+        self._names = (*stream.measured, *(f"{one}_per_s" for one in self._rates))
+        made = ", ".join(f"CAST({one} AS DOUBLE)" for one in expressions).replace("`", '"')
+        given = ", ".join(f'CAST(? AS DOUBLE) AS "{name}"' for name in self._names)
+        self._query = f"SELECT {made} FROM (SELECT {given})"
+        self._connection = duckdb.connect()
 
-    def all(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Return the values with those of the derived channels."""
-        if self._connection is None:
-            return dict(values)
-        given = [None if math.isnan(one) else one for one in values.values()]
-        (row,) = self._connection.execute(self._query, given).fetchall()
-        made = (math.nan if one is None else one for one in row)
-        return {**values, **dict(zip(self._stream.derived, made, strict=True))}
+    def of(self, past: Sequence[Reading]) -> list[float]:
+        """Return the values at the newest of some readings; NaN for NULL."""
+        channels = {**past[-1].channels, **self._changes(past)}
+        given = [channels.get(name, math.nan) for name in self._names]
+        row = self._connection.execute(
+            self._query, [None if math.isnan(one) else one for one in given]
+        ).fetchone()
+        return [math.nan if one is None else one for one in row or ()]
+
+    def _changes(self, past: Sequence[Reading]) -> dict[str, float]:
+        if not self._rates or len(past) < 2:
+            return {}
+        before, newest = past[-2], past[-1]
+        seconds = (newest.event_ms - before.event_ms) / 1000
+        return {
+            f"{one}_per_s": (newest.channels[one] - before.channels[one]) / seconds
+            for one in self._rates
+            if seconds
+        }
 
 
 def parse(
@@ -207,7 +257,7 @@ def parse(
     content: Any,
     message_id: str,
     times_ms: tuple[int, int],
-    derived: Derived | None = None,
+    derived: Expressions | None = None,
 ) -> Reading:
     """Return the reading in the JSON object of a message, its measured channels in order.
 
@@ -233,8 +283,11 @@ def parse(
     sensor = content[stream.sensor]
     if sensor is None:
         raise ValueError(f"{stream.sensor} is null")
-    measured = derived.all(values) if derived else values
-    return Reading(message_id, str(sensor), int(event_ms or named or publish_ms), measured)
+    reading = Reading(message_id, str(sensor), int(event_ms or named or publish_ms), values)
+    if derived is None:
+        return reading
+    made = dict(zip(stream.derived, derived.of([reading]), strict=True))
+    return replace(reading, channels={**values, **made})
 
 
-__all__ = ["Alert", "Derived", "Memory", "Reading", "parse"]
+__all__ = ["Alert", "Expressions", "Memory", "Reading", "parse"]
