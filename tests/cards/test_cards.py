@@ -200,3 +200,31 @@ def test_a_certificate_says_its_verdict_first_and_what_differs():
 
     assert next(iter(facts(shown(passed)[0]).items())) == ("verdict", "both paths agree")
     assert facts(shown(failed)[0])["because"] == "scores differ by 0.5, at most 1e-09"
+
+
+def test_an_outcome_shows_its_newest_alerts_first():
+    from workbench.stream.job import Outcome, newest
+
+    one = {
+        "sensor": "pump-1",
+        "kind": "episode",
+        "status": "open",
+        "peak_score": 4.5,
+        "readings": 3,
+    }
+    rows = [
+        one | {"id": "a", "start": "2026-01-05T06:00:00Z"},
+        one | {"id": "b", "start": "2026-01-05T07:00:00Z", "sensor": "<b>"},
+    ]
+    names = [*rows[0], "peak_time", "stop"]
+    none = newest(iter([]), names)
+    outcome = Outcome("plant", "ab" * 32, newest(iter(rows), names), none, none, 5000, 3.0, 0.5)
+
+    html, text = shown(outcome)
+
+    assert "5,000, 0 of them late" in text
+    assert text.splitlines()[-2:] == [
+        "  2026-01-05 07:00:00  <b>     episode  open    4.5         3",
+        "  2026-01-05 06:00:00  pump-1  episode  open    4.5         3",
+    ]
+    assert "&lt;b&gt;" in html

@@ -22,11 +22,11 @@ from workbench.services import broker
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.events import COUNTERS
 from workbench.stream.job import newest
+from workbench.stream.showing import alert_rows
 from workbench.stream.views import columns
 
 _READ_MS = 5_000
 _QUIET_S = 30.0  # three heartbeats
-_SHOWN = ("start", "sensor", "kind", "status", "peak_score", "readings")
 
 
 def watch(
@@ -142,11 +142,7 @@ class Watch(Shown):
             "alerts": f"{len(champion)}, {_open(champion)} of them open",
             "challenger": _against(champion, challenger) if self.stream.shadow else None,
         }
-        latest = champion.iloc[::-1].assign(
-            start=champion["start"].dt.strftime("%Y-%m-%d %H:%M:%S")
-        )
-        rows = [dict(zip(_SHOWN, row, strict=True)) for row in latest[list(_SHOWN)].to_numpy()]
-        return Card("watch", self.stream.name, facts, rows)
+        return Card("watch", self.stream.name, facts, alert_rows(champion))
 
     def _job(self) -> str:
         if not self.readers:

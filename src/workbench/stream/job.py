@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from workbench import services
+from workbench.cards import Card, Shown
 from workbench.detectors import EpisodeRule, Package, epoch_ms
 from workbench.endpoints import home
 from workbench.errors import StreamError
@@ -27,6 +28,7 @@ from workbench.stream import ends, events
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.functions import JAVA, function_jar
 from workbench.stream.promotions import ROLES, find_package, promotions, store
+from workbench.stream.showing import alert_rows
 from workbench.stream.views import SHADOW, views
 from workbench.stream.views import columns as alert_columns
 
@@ -45,7 +47,7 @@ _CAUSE = re.compile(r"^(?:Caused by: |: )?[\w.$]+(?:Exception|Error): (.+)$", re
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Outcome(Shown):
     """What a bounded job made of some readings.
 
     Attributes
@@ -81,6 +83,17 @@ class Outcome:
     def rate(self) -> float:
         """Readings per second, start-up left out."""
         return self.readings / max(self.running_s, _POLL_S)
+
+    def card(self) -> Card:
+        """Return what a notebook shows of it: the newest alerts."""
+        facts = {
+            "package": self.package[:16],
+            "readings": f"{self.readings:,}, {len(self.late):,} of them late",
+            "alerts": len(self.alerts),
+            "challenger's alerts": len(self.shadow) or None,
+            "rate": f"{self.rate:,.0f} readings/s after {self.startup_s:.1f} s of start-up",
+        }
+        return Card("outcome of stream", self.stream, facts, alert_rows(self.alerts))
 
 
 def chosen(stream: Stream, package: str | None = None) -> Package:
