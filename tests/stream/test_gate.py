@@ -131,7 +131,7 @@ def test_every_reason_is_told_at_once_and_kept(
 def test_a_package_that_does_not_say_what_it_was_fitted_on_is_refused(
     store, package_folder, stream, readings, tmp_path
 ):
-    silent = changed(tmp_path / "silent", package_folder, start=None)
+    silent = changed(tmp_path / "silent", package_folder, stop=None)
 
     with pytest.raises(PromotionRefused) as error:
         promote(silent, stream=stream, frame=readings)
@@ -140,6 +140,17 @@ def test_a_package_that_does_not_say_what_it_was_fitted_on_is_refused(
         "judged on unseen data: the package does not say what it was fitted on "
         "(wanted: fitted on none of it)"
     ]
+
+
+def test_a_span_without_a_start_begins_with_the_first_reading(package_folder, readings, tmp_path):
+    open_ = changed(tmp_path / "open", package_folder, start=None)
+
+    found = checks.unseen(detectors.load(open_), readings)
+
+    assert (found.passed, found.found) == (
+        True,
+        "fitted on the first reading to 2026-01-04T23:00Z",
+    )
 
 
 def test_a_package_that_cannot_be_loaded_is_refused_and_that_is_kept(

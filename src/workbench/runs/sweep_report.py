@@ -63,7 +63,7 @@ def write_sweep_report(sweep: Sweep, metric: str | None = None) -> Path:
 def _table(runs: Sequence[Run]) -> dict[str, Any]:
     names = varied(runs) or ["source"]
     found = metrics(runs)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for run in runs:
         given = {"source": run.about["source"], **flat(run.params)}
         cells = [_cell(given.get(name)) for name in names]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,11 +109,14 @@ def recent(stream: Stream, package: Package, archive: str | None = None) -> pd.D
     return replay(stream.topic, iso(start), iso(stop), archive=archive, columns=columns)
 
 
-def span_ms(training: object) -> tuple[int, int] | None:
-    """Return [start, stop) of a manifest, epoch ms; None where it does not bound the data."""
-    if not isinstance(training, dict) or not (training.get("start") and training.get("stop")):
+def span_ms(training: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return [start, stop) of a manifest, epoch ms, from 1970 where it has no start.
+
+    None where it has no stop: then any reading may have been fitted on.
+    """
+    if not training.get("stop"):
         return None
-    bounds = (pd.Timestamp(training[name]) for name in ("start", "stop"))
+    bounds = (pd.Timestamp(training.get("start") or 0), pd.Timestamp(training["stop"]))
     start, stop = (one.tz_localize("UTC") if one.tzinfo is None else one for one in bounds)
     return int(start.timestamp() * 1000), int(stop.timestamp() * 1000)
 
@@ -149,7 +153,8 @@ def unseen(package: Package, frame: pd.DataFrame) -> Finding:
         return Finding(name, False, "the package does not say what it was fitted on", wanted)
     times = epoch_ms(frame["event_time"])
     both = int(((times >= fitted[0]) & (times < fitted[1])).sum())
-    told = f"fitted on {_minute(fitted[0])} to {_minute(fitted[1])}"
+    begin = _minute(fitted[0]) if fitted[0] else "the first reading"
+    told = f"fitted on {begin} to {_minute(fitted[1])}"
     if both:
         return Finding(name, False, f"{told}, {both:,} of {len(times):,} readings", wanted)
     return Finding(name, True, told, wanted)
@@ -239,12 +244,12 @@ def beats(stream: Stream, role: str, judged: Sequence[Judged], why: str) -> Find
     """
     name, metric = "not worse than the champion", stream.gate.metric
     told = [one.told(metric) for one in judged]
+    if not stream.gate.labels:
+        told = ["not known without labels", f"{metric}, by labels in the stream file's gate"]
     if len(judged) == 1:
         return Finding(name, None, told[0], "there is no champion yet")
     if role == "challenger":
         return Finding(name, None, told[0], f"a challenger may be worse; champion: {told[1]}")
-    if not stream.gate.labels:
-        told = ["not known without labels", f"{metric}, by labels in the stream file's gate"]
     if stream.gate.labels and judged[0].rank(metric) >= judged[1].rank(metric):
         return Finding(name, True, told[0], f"champion: {told[1]}")
     if why:

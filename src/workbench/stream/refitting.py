@@ -116,7 +116,7 @@ def _trailing_ms(champion: Package, trailing_days: float | None) -> int:
     if "trailing_h" in policy:
         return int(policy["trailing_h"] * _DAY_MS / 24)
     fitted = span_ms(champion.training)
-    if fitted is None:
+    if fitted is None or not fitted[0]:
         raise StreamError(
             "neither the champion's refit policy nor its training says how long to fit on",
             hint="give --trailing-days",
