@@ -143,12 +143,13 @@ def restart_s3():
 FAULTS = [kill_taskmanager, kill_jobmanager, kill_python_worker, kill_broker, restart_s3]
 
 
-def await_running():
-    """Wait until the job runs and has a checkpoint of its own."""
-    deadline = time.monotonic() + 180
+def await_checkpoint():
+    """Wait until the job completes another checkpoint: then it has recovered."""
+    deadline, before = time.monotonic() + 240, None
     while time.monotonic() < deadline:
         now = session.status("faults")
-        if now.state == "RUNNING" and now.checkpoints > 0:
+        before = now if before is None or before.job != now.job else before
+        if now.state == "RUNNING" and now.checkpoints > before.checkpoints:
             return
         time.sleep(0.5)
     raise AssertionError(f"the job does not recover: {now}")
@@ -215,13 +216,13 @@ def test_no_alert_is_lost_or_invented_through_faults(services, store, tmp_path):
         session.submit(tmp_path / "faults.yaml", position="earliest", package=package)
         flow = Flow(frame, [int(one) for one in places])
         flow.start()
-        await_running()
+        await_checkpoint()
         for number, fault in enumerate(faults):
             flow.reached[number].wait()
             time.sleep(rng.uniform(1, SEGMENT_S / 2))  # while readings flow
             fault()
             began = time.monotonic()
-            await_running()
+            await_checkpoint()
             told = f"{fault.__name__} after {places[number]} readings"
             sys.stderr.write(f"{told}: {time.monotonic() - began:.0f} s to recover\n")
             flow.over[number].set()

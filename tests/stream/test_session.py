@@ -16,7 +16,9 @@ from workbench import services as room
 from workbench.cli import cli
 from workbench.errors import StreamError
 from workbench.services import connect, ingest_frame
+from workbench.services.processes import processes
 from workbench.stream import session
+from workbench.stream.live import settled
 from workbench.stream.promotions import add_package
 
 TOKEN = "planted-7c1d0f"  # noqa: S105 - planted, to be looked for
@@ -93,6 +95,7 @@ def test_a_job_goes_on_where_it_was_stopped_or_lost(cluster, packages, readings,
         seen.await_more(lambda found: len(found) >= due(30_000, readings.head(1000)).sum())
         assert session.status("pumps").state == "RUNNING"
         assert secrets_told(cluster) == []
+        assert listening("jobmanager") | listening("taskmanager") == {"127.0.0.1"}
         assert session.savepoint("pumps").startswith("file:")
 
         with pytest.raises(StreamError, match=r"^stream pumps runs already: job [0-9a-f]{32} is"):
@@ -150,6 +153,12 @@ def _same_scores(by_id, readings, batch):
         np.testing.assert_allclose(np.sort(scores), np.sort(wanted[key]), rtol=1e-9)
 
 
+def listening(name):
+    """The addresses at which a service and all below it listen."""
+    found = [one for pid in processes(name) for one in pid.net_connections("tcp")]
+    return {one.laddr[0].removeprefix("::ffff:") for one in found if one.status == "LISTEN"}
+
+
 def await_checkpoint(name):
     before = session.status(name).checkpoints
     deadline = time.monotonic() + 60
@@ -180,6 +189,25 @@ def secrets_told(web):
         if path.is_file()
     }
     return [place for place, text in answers.items() if TOKEN in text]
+
+
+@pytest.mark.pulsar
+def test_latest_is_where_the_topic_ends_when_the_job_is_submitted(services, readings):
+    topic = "persistent://public/default/session-latest"
+    sent = {"sensor": "pump", "time": "event_time", "values": ["pressure_bar"]}
+    ingest_frame(readings.head(10), topic, **sent)
+
+    position = settled(topic, "latest")
+
+    ledger, entry, _ = map(int, position.split(":"))
+    with connect() as client:
+        at = pulsar.MessageId(-1, ledger, entry, -1)
+        reader = client.create_reader(topic, at, start_message_id_inclusive=True)
+        assert not reader.has_message_available()
+        ingest_frame(readings.tail(1), topic, **sent)
+        assert reader.read_next(10_000).message_id().ledger_id() >= ledger
+    assert settled(topic, "earliest") == "earliest"
+    assert position.endswith(":-1")
 
 
 def test_a_stream_that_was_never_submitted_is_told_so(tmp_path, monkeypatch):

@@ -160,7 +160,9 @@ def _begin(
 ) -> Job:
     known = endpoints()
     subscription = f"workbench-{found.name}"
-    source = ends.pulsar_source(found, known, start=position, subscription=subscription)
+    source = ends.pulsar_source(
+        found, known, start=settled(found.topic, position), subscription=subscription
+    )
     execute(env, source, found)
     execute(env, events.TICKS, found)
     define(env, found, first, role, message_id=ends.MESSAGE_ID["pulsar"], live=True)
@@ -171,6 +173,18 @@ def _begin(
     with failure():
         client = inserts(env, found, tuple(sinks), keys=_keys(sinks)).execute().get_job_client()
     return Job(found.name, first.id if first else "", client)
+
+
+def settled(topic: str, position: str) -> str:
+    """Return a position that still means the same after a while.
+
+    A job that fails before its first checkpoint begins anew: at `latest` it would leave out what
+    came meanwhile. (Of a partitioned topic there is no one message id to begin at.)
+    """
+    if position != "latest" or broker.partitions(topic) != [broker.full_name(topic)]:
+        return position
+    last = broker.get(f"{broker.rest_path(topic)}/lastMessageId")
+    return f"{last['ledgerId']}:{last['entryId'] + 1}:-1"
 
 
 def check_topics(stream: Stream) -> None:
