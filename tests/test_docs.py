@@ -37,6 +37,7 @@ PARSED = {
     "workbench rollback": "needs promotions; tests/stream/test_promoting.py rolls back",
     "workbench refit": "needs a champion; tests/stream/test_promoting.py refits",
     "workbench parity": "needs a champion; tests/stream/test_job.py compares",
+    "workbench backtest": "needs a champion; tests/stream runs it",
     "workbench stream": "needs a champion and a job; tests/stream runs them all",
     "workbench services": "tests/services starts, stops and breaks them",
     "workbench doctor": "its exit code is the machine's; tests/test_doctor.py runs it",

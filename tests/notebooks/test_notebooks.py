@@ -82,7 +82,8 @@ def test_look_counts_what_arrived(store):
 
     run = runs.train("notebooks/00_look.ipynb", params, store=store)
 
-    assert run.metrics == {"readings": 8534, "sensors": 6, "late": 23, "missing_values": 20}
+    counts = {"readings": 8534, "sensors": 6, "late": 23, "missing_values": 20, "steps_back": 23}
+    assert run.metrics == counts | {"longest_gap_s": 2040.0, "longest_run": 5}
 
 
 @pytest.mark.notebook
@@ -104,6 +105,9 @@ def test_training_keeps_a_package_and_how_good_it_is(trained):
 
     assert (run.package / "detector.json").is_file()
     assert (run.metrics["found"], run.metrics["events"]) == (2, 3)
+    assert (run.metrics["alerts"], run.metrics["false_alerts"]) == (10, 0)
+    assert run.metrics["threshold"] == pytest.approx(1.26993, abs=1e-5)
+    assert run.metrics["delay_median_s"] == pytest.approx(3247.5)
     assert run.metrics["vus_pr"] > trained["robust_z"].metrics["vus_pr"] > 0
 
 
@@ -114,6 +118,7 @@ def test_compare_names_the_better_candidate(store, trained):
     run = runs.train("notebooks/30_compare.ipynb", params, store=store)
 
     assert run.metrics["chosen_run"] == trained["knn"].id
+    assert (run.metrics["candidates"], run.metrics["f1"]) == (2, 0.8)
 
 
 @pytest.mark.notebook
@@ -121,7 +126,8 @@ def test_compare_names_the_better_candidate(store, trained):
 def test_promote_proves_parity(promoted, trained):
     assert promoted.metrics["differing_alerts"] == 0
     assert promoted.metrics["largest_difference"] <= 1e-9
-    assert promoted.metrics["readings_compared"] > 8000
+    assert promoted.metrics["readings_compared"] == 8594
+    assert promoted.metrics["late_readings"] == 20
 
 
 @pytest.mark.notebook
@@ -137,7 +143,9 @@ def test_monitor_sees_the_same_alerts_as_the_notebook(store, promoted):
 
     assert run.metrics["differing_alerts"] == 0
     assert run.metrics["live_alerts"] == 0  # nothing was followed
-    assert run.metrics["found"] >= 1
+    assert (run.metrics["found"], run.metrics["events"]) == (1, 2)
+    assert (run.metrics["alerts"], run.metrics["false_alerts"]) == (8, 7)  # too little training
+    assert run.metrics["late_readings"] == 36
     assert run.metrics["readings_per_s"] > 0
 
 
