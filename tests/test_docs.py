@@ -162,13 +162,20 @@ def test_a_command_named_exists_with_its_options(command):
 
 
 def _parse(group, words):
-    """Let click take words apart as it would, without doing anything."""
+    """Let click take words apart; it knows no option that is not there, and runs nothing."""
     if isinstance(group, click.Group) and words and not words[0].startswith("-"):
         command = group.get_command(click.Context(group), words[0])
         assert command is not None, f"no command {words[0]!r}"
         _parse(command, words[1:])
         return
-    group.make_context("shown", words, resilient_parsing=True)
+    context = click.Context(group)
+    _, left, _ = group.make_parser(context).parse_args(args=list(words))
+    assert not left, f"too many words: {left}"
+
+
+def test_an_option_that_is_not_there_would_be_found():
+    with pytest.raises(click.NoSuchOption):
+        _parse(cli, ["stream", "run", "plant", "--begin", "2026-01-15"])
 
 
 def test_every_reason_not_to_run_something_is_needed():
