@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from workbench import replay
-from workbench.errors import ReplayError
+from workbench import archive, replay
+from workbench.archive.schemas import fetch_schemas
+from workbench.errors import ArchiveError, ReplayError
 from workbench.history import open_archive
 
 COMPRESSIONS = [
@@ -80,6 +81,11 @@ ROUND = st.tuples(
 )
 
 
+def is_dropped(compression, batching, message):
+    """Say whether pulsar-client 3.13 drops the message when it reads: see the test below."""
+    return compression == pulsar.CompressionType.ZLib and not batching and not message["content"]
+
+
 @pytest.mark.pulsar
 @settings(
     max_examples=4,
@@ -103,7 +109,8 @@ def test_rows_are_those_of_the_client(services, rounds, large):
                 chunking_enabled=large and not batching,
             )
             for message in messages:
-                producer.send_async(**message, callback=None)
+                if not is_dropped(compression, batching, message):
+                    producer.send_async(**message, callback=None)
             if large and not batching:
                 producer.send(bytes(np.random.default_rng(1).integers(0, 256, 6_000_000, np.uint8)))
             producer.flush()
@@ -112,6 +119,145 @@ def test_rows_are_those_of_the_client(services, rounds, large):
         expected = read_all(client, topic)
 
     assert archived(topic) == expected
+
+
+@pytest.mark.pulsar
+def test_an_empty_zlib_message_is_a_row_though_the_client_drops_it(services):
+    from workbench.services import connect, offload
+
+    topic = "persistent://public/default/empty-zlib"
+    with connect() as client:
+        producer = client.create_producer(topic, compression_type=pulsar.CompressionType.ZLib)
+        for content in (b"a", b"", b"b"):
+            producer.send(content)
+        producer.close()
+        offload(topic)
+        read = [row["value"] for row in read_all(client, topic)]
+
+    assert [row["value"] for row in archived(topic)] == [b"a", b"", b"b"]
+    assert read == [b"a", b"b"]
+
+
+class Place(pulsar.schema.Record):
+    hall = pulsar.schema.String()
+    floor = pulsar.schema.Integer()
+
+
+class Reading(pulsar.schema.Record):
+    sensor = pulsar.schema.String()
+    count = pulsar.schema.Integer()
+    total = pulsar.schema.Long()
+    value = pulsar.schema.Double()
+    small = pulsar.schema.Float()
+    fine = pulsar.schema.Boolean()
+
+
+class Nested(pulsar.schema.Record):
+    place = Place()
+    levels = pulsar.schema.Array(pulsar.schema.Double())
+    limits = pulsar.schema.Map(pulsar.schema.Integer())
+
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)
+INTS = st.integers(-(2**31), 2**31 - 1)
+READING = st.fixed_dictionaries(
+    {
+        "sensor": st.none() | TEXTS,
+        "count": st.none() | INTS,
+        "total": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "value": st.none() | FLOATS,
+        "small": st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False),
+        "fine": st.none() | st.booleans(),
+    }
+)
+NESTED = st.fixed_dictionaries(
+    {
+        "place": st.builds(lambda hall, floor: Place(hall=hall, floor=floor), TEXTS, INTS),
+        "levels": st.lists(FLOATS, max_size=3),
+        "limits": st.dictionaries(TEXTS, INTS, max_size=3),
+    }
+)
+# name: schema of the client, values, and how a value of the client looks as the archive's row
+KINDS = {
+    "json": (pulsar.schema.JsonSchema(Reading), READING, Reading),
+    "avro": (pulsar.schema.AvroSchema(Reading), READING, Reading),
+    "json-nested": (pulsar.schema.JsonSchema(Nested), NESTED, Nested),
+    "avro-nested": (pulsar.schema.AvroSchema(Nested), NESTED, Nested),
+    "string": (pulsar.schema.StringSchema(), TEXTS, None),
+    "bytes": (pulsar.schema.BytesSchema(), st.binary(max_size=50), None),
+}
+
+
+def plain(value):
+    if isinstance(value, pulsar.schema.Record):
+        return {name: plain(getattr(value, name)) for name in type(value)._fields}
+    return list(value.items()) if isinstance(value, dict) else value
+
+
+@pytest.mark.pulsar
+@pytest.mark.parametrize("kind", KINDS)
+@settings(
+    max_examples=2,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data(), compression=st.sampled_from(COMPRESSIONS), batching=st.booleans())
+def test_decoded_values_are_those_of_the_client(services, kind, data, compression, batching):
+    from workbench.services import connect, offload
+
+    schema, values, record = KINDS[kind]
+    topic = f"persistent://public/default/{kind}-{np.random.default_rng().integers(1 << 40)}"
+    sent = data.draw(st.lists(values, min_size=1, max_size=40))
+    with connect() as client:
+        producer = client.create_producer(
+            topic, schema=schema, compression_type=compression, batching_enabled=batching
+        )
+        for one in sent:
+            producer.send_async(record(**one) if record else one, None)
+        producer.flush()
+        producer.close()
+        offload(topic)
+        reader = client.create_reader(topic, pulsar.MessageId.earliest, schema=schema)
+        expected = []
+        while reader.has_message_available():
+            value = plain(reader.read_next(timeout_millis=30_000).value())
+            expected.append(value if record else {"value": value})
+        reader.close()
+
+    schemas = fetch_schemas(services.admin, [topic])
+    table = archive.open(services.archive, schemas=schemas).topic(topic).read()
+
+    assert len(expected) == len(sent)
+    assert table.to_pylist() == expected
+
+
+@pytest.mark.pulsar
+def test_a_bucket_is_read_by_the_options_given(services, monkeypatch):
+    from workbench.services import connect, offload
+
+    topic = "persistent://public/default/by-options"
+    with connect() as client:
+        producer = client.create_producer(topic)
+        producer.send(b"1")
+        producer.close()
+    offload(topic)
+    given = {"key": services.s3_key, "secret": services.s3_secret}
+    given["endpoint_url"] = services.s3_endpoint
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+    table = archive.open(services.archive, **given).topic(topic).messages()
+    (one,) = archive.open(services.archive, **given).topic(topic).manifest()["objects"]
+
+    assert table["value"].to_pylist() == [b"1"]
+    assert one["bytes"] > 0
+    assert one["etag"].endswith("-1")  # of a multipart upload of one part
+    with pytest.raises(ArchiveError, match=r"^cannot list s3://offload: .*(signature|Forbidden)"):
+        archive.open(services.archive, **{**given, "secret": "wrong"})
+    with pytest.raises(ArchiveError, match=r"^no archive at s3://no-such-bucket$"):
+        archive.open("s3://no-such-bucket", **given)
 
 
 @pytest.mark.pulsar

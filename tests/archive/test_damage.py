@@ -358,3 +358,23 @@ def test_time_bounds_and_columns_are_checked(key, tmp_path):
         with pytest.raises(ArchiveError) as caught:
             call()
         assert str(caught.value) == message
+
+
+def test_objects_of_the_streaming_layout_are_named(key, tmp_path):
+    (tmp_path / f"{OTHER}-index").write_bytes(b"\x3d\x1f\xb0\xbc" + bytes(60))
+    (tmp_path / OTHER).write_bytes(b"\x26\xa6\x6d\x32" + bytes(60))
+    expected = (
+        "the streaming layout (magic 0x3D1FB0BC) is not read: no Pulsar release writes it\n"
+        f"  in {OTHER}-index"
+    )
+
+    assert message_of(tmp_path) == expected
+    skipped = archive.open(str(tmp_path), skip_damaged=True).topic("t")
+    assert skipped.messages().num_rows > 0
+    assert skipped.manifest()["skipped"] == [expected]
+
+    for path in tmp_path.glob(f"{key}*"):
+        path.unlink()
+    with pytest.raises(ArchiveError) as caught:
+        archive.open(str(tmp_path)).topics()
+    assert str(caught.value) == expected

@@ -398,14 +398,15 @@ def test_a_primitive_of_another_size_is_reported(pulsar, tmp_path):
     assert caught.value.message == "the value does not fit the schema: INT32 has 4 bytes, found 3"
 
 
-def test_a_schema_type_that_is_not_read_is_named(pulsar, tmp_path):
+@pytest.mark.parametrize("kind", ["PROTOBUF", "PROTOBUF_NATIVE"])
+def test_a_schema_type_that_is_not_read_is_named(pulsar, tmp_path, kind):
     pulsar.ledger(tmp_path, [pulsar.entry(b"abc")])
-    schemas = {"persistent://public/default/t": [{"version": 0, "type": "PROTOBUF", "schema": ""}]}
+    schemas = {"persistent://public/default/t": [{"version": 0, "type": kind, "schema": ""}]}
 
     with pytest.raises(ArchiveError) as caught:
         archive.open(str(tmp_path), schemas=schemas).topic("t").read()
     assert str(caught.value) == (
-        "values of schema type PROTOBUF are not read\n  messages() gives their bytes"
+        f"values of schema type {kind} are not read\n  messages() gives their bytes"
     )
 
 

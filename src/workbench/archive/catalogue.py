@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from workbench.archive import mapfile
-from workbench.archive.index import Index, parse_index
+from workbench.archive.index import Index, is_streamed, parse_index, streamed_error
 from workbench.archive.store import Item, Store
 from workbench.errors import ArchiveError
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _DATA = re.compile(rf"(?:.*/)?({_UUID})-ledger-(\d+)")
+_STREAMED = re.compile(rf"(?:.*/)?{_UUID}-index")
 _PARTITION = re.compile(r"(.+)-partition-(\d+)")
 
 
@@ -111,7 +112,8 @@ def read_catalogue(store: Store) -> tuple[Catalogue, set[str]]:
     indexes = [item for item in items if _DATA.fullmatch(item.key.removesuffix("-index"))]
     indexes = [item for item in indexes if item.key.endswith("-index")]
     maps = [item for item in items if mapfile.KEY.fullmatch(item.key)]
-    if not data and not indexes and not maps:
+    streamed = _read_streamed(store, [item for item in items if _STREAMED.fullmatch(item.key)])
+    if not data and not indexes and not maps and not streamed:
         raise ArchiveError(
             f"no offloaded ledger at {store.url}",
             hint=f"found {len(items)} objects, none named UUID-ledger-ID",
@@ -129,7 +131,14 @@ def read_catalogue(store: Store) -> tuple[Catalogue, set[str]]:
     for item in data.values():
         if item.key not in indexed:
             broken.append((_ledger_id(item.key), _no_index(item)))
-    return _choose(ledgers, broken), {item.key for item in items}
+    return _choose(ledgers, broken + streamed), {item.key for item in items}
+
+
+def _read_streamed(store: Store, items: list[Item]) -> list[tuple[int, ArchiveError]]:
+    """Return what is wrong with the objects of the streaming layout: that they are not read."""
+    return [
+        (-1, streamed_error(item.key)) for item in items if is_streamed(store.read(item.key, 0, 4))
+    ]
 
 
 def _ledger_id(key: str) -> int:

@@ -95,11 +95,8 @@ def parse_index(data: bytes, *, key: str) -> Index:
             f"an index has at least {_HEAD.size} bytes, found {len(data)}", where=key
         )
     magic, _, data_bytes, header_bytes, blocks, metadata_bytes = _HEAD.unpack_from(data)
-    if magic == _STREAMING_MAGIC:
-        raise ArchiveError(
-            "the streaming layout (magic 0x3D1FB0BC) is not read: no Pulsar release writes it",
-            where=key,
-        )
+    if is_streamed(data):
+        raise streamed_error(key)
     if magic != _MAGIC:
         raise ArchiveError(f"the index's magic is 0x{magic:X}, expected 0x{_MAGIC:X}", where=key)
     if header_bytes != HEADER_BYTES:
@@ -119,6 +116,19 @@ def parse_index(data: bytes, *, key: str) -> Index:
     rows = [_BLOCK.unpack_from(data, start + i * _BLOCK.size) for i in range(blocks)]
     return Index(
         metadata, data_bytes, _blocks(rows, data_bytes, metadata, f"{key} at byte {start}")
+    )
+
+
+def is_streamed(data: bytes) -> bool:
+    """Return whether an index object starts as the streaming layout's do."""
+    return data[:4] == _STREAMING_MAGIC.to_bytes(4, "big")
+
+
+def streamed_error(key: str) -> ArchiveError:
+    """Return what is said of an object of the streaming layout."""
+    return ArchiveError(
+        "the streaming layout (magic 0x3D1FB0BC) is not read: no Pulsar release writes it",
+        where=key,
     )
 
 

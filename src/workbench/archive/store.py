@@ -44,13 +44,14 @@ class Store:
             If the root is not there or cannot be listed.
         """
         try:
-            if not self.fs.exists(self.root):
-                raise ArchiveError(f"no archive at {self.url}")
             found = self.fs.find(self.root, detail=True)
-        except ArchiveError:
-            raise
+            missing = not found and not self.fs.exists(self.root)
+        except FileNotFoundError:
+            missing = True
         except Exception as err:  # every file system has its own
             raise ArchiveError(f"cannot list {self.url}: {_said(err)}") from err
+        if missing:
+            raise ArchiveError(f"no archive at {self.url}")
         items = [
             Item(self._key(path), int(info.get("size") or 0), _etag(info))
             for path, info in found.items()
