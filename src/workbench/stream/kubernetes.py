@@ -220,8 +220,9 @@ def _pod() -> dict[str, Any]:
     }
 
 
-def _driver(arguments: list[str]) -> list[str]:
-    return ["-pyclientexec", _PYTHON, "-pym", _MODULE, *arguments]
+def driver(arguments: list[str], *, python: str = _PYTHON) -> list[str]:
+    """Return the arguments of Flink's PythonDriver that start a stream as an application."""
+    return ["-pyclientexec", python, "-pym", _MODULE, *arguments]
 
 
 def _operator(
@@ -243,7 +244,7 @@ def _operator(
             "job": {
                 "jarURI": f"local:///opt/flink/opt/flink-python-{FLINK}.jar",
                 "entryClass": "org.apache.flink.client.python.PythonDriver",
-                "args": _driver(arguments),
+                "args": driver(arguments),
                 "parallelism": 1,
                 "upgradeMode": "savepoint",
                 "state": "running",
@@ -280,4 +281,4 @@ def _native(made: Deployment, settings: dict[str, str], arguments: list[str], fo
     )
 
 
-__all__ = ["Deployment", "write_deployment"]
+__all__ = ["Deployment", "driver", "write_deployment"]
