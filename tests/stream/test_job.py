@@ -142,7 +142,7 @@ def test_the_sql_shows_every_step(stream):
     steps = [line.split()[3] for line in text.splitlines() if line.startswith("CREATE")]
     assert steps[:5] == ["readings", "late", "derived", "windows", "scores"]
     assert steps[5:10] == ["near", "exceedances", "latch", "edges", "episodes"]
-    assert steps[10:] == ["peaks", "summits", "openings", "closings", "alerts"]
+    assert steps[10:] == ["peaks", "summits", "openings", "closings", "alarms", "alerts"]
 
 
 def test_of_an_alert_the_closed_state_is_kept():

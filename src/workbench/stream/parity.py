@@ -267,8 +267,10 @@ def _differing(episodes: pd.DataFrame, outcome: Outcome) -> Iterable[str]:
     last = outcome.scores.groupby("sensor")["event_ms"].max()
     ended = both["stop"] <= pd.to_datetime(both["sensor"].map(last), unit="ms", utc=True)
     wrong = only.notna() | (closed != ended)
-    for name in ("peak_time", "stop", "readings", "peak_score"):
+    for name in ("peak_time", "stop", "readings"):
         wrong |= closed & (both[name] != both[f"{name}_stream"])
+    size = both["peak_score"].abs().clip(lower=1.0)
+    wrong |= closed & ~((both["peak_score"] - both["peak_score_stream"]).abs() <= TOLERANCE * size)
     for position in np.flatnonzero(wrong):
         one = both.iloc[position]
         why = "differs" if pd.isna(only.iloc[position]) else only.iloc[position]

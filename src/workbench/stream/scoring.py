@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pyflink.table import DataTypes
 from pyflink.table.udf import ScalarFunction
+from threadpoolctl import ThreadpoolController
 
 from workbench.detectors import Package, score_windows
 from workbench.stream.promotions import BEGINNING, Promotion, find_package, in_force, promotions
@@ -114,6 +116,11 @@ class Scorer:
     _read_at: float = -1e9
     _packages: dict[str, Package] = field(default_factory=dict)
 
+    @cached_property
+    def _threads(self) -> ThreadpoolController:
+        """Keeps BLAS to this thread: its others wait for work by turning, at Flink's expense."""
+        return ThreadpoolController()
+
     def score(
         self, sensors: pd.Series[Any], event_ms: pd.Series[Any], past: pd.Series[Any]
     ) -> pd.DataFrame:
@@ -162,7 +169,8 @@ class Scorer:
         if len(ends):
             at = ends[:, np.newaxis] + np.arange(-w, 0)
             picked = [self.channels.index(one) for one in detector.channels]
-            scores[full] = score_windows(detector, readings.numbers[:, picked][at])
+            with self._threads.limit(limits=1):
+                scores[full] = score_windows(detector, readings.numbers[:, picked][at])
         return scores
 
     def _promotions(self) -> list[Promotion]:

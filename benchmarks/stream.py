@@ -1,0 +1,343 @@
+"""How fast the job scores, beside what one would write without it. Parallelism 1, w = 64.
+
+    python benchmarks/stream.py [--quick] [--json]
+
+Rates are readings a second in steady state: the slope of what Flink's own metrics say went through
+the scoring, over the last 60 % of a run. Generator runs read Flink's datagen (1,000 sensors, one
+reading a millisecond of event time, one channel) and write to its blackhole.
+
+    mean, pca, knn, iforest   generator to blackhole, scores and alerts, by the detector
+    pulsar_pca_rate           JSON readings on a real broker to alerts on it
+    row_process/thread_ratio  pca_rate over that of the Python function that people write today: one
+                              row a call, its windows in memory; in both of PyFlink's modes
+    consumer_ratio            pca_rate over that of a pulsar-client loop with the same detector
+    p99_s                     from publishing a reading to the alert on its topic, at 5,000
+                              readings/s, lateness 0.1 s included
+    keys_ratio                time for a reading with many sensors, over that with 1,000: 100,000
+                              (--quick: 10,000), all windows full
+    checkpoint_s              longest checkpoint of the job with that many sensors
+    startup_s                 from a new process's call to the first score, Pulsar to Pulsar
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import itertools
+import json
+import os
+import shutil
+import site
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pulsar
+import requests
+
+from workbench import detectors, services
+from workbench.stream import Stream, ends, events, live, parse_stream
+from workbench.stream.functions import function_jar
+from workbench.stream.job import define, environment, execute, inserts, written
+from workbench.stream.promotions import add_package, find_package
+
+WINDOW = 64
+SENSORS = 1_000
+START_MS = 1_767_571_200_000
+METHODS = {
+    "mean": {"name": "robust_z"},  # a level against the training data: next to no arithmetic
+    "pca": {"name": "pca"},
+    "knn": {"name": "knn"},
+    "iforest": {"name": "iforest"},
+}
+
+
+def package(method: str) -> str:
+    """Fit a detector on noise, put it in the store, return its id; few readings exceed it."""
+    rng = np.random.default_rng(0)
+    times = pd.to_datetime(np.arange(8000) * 1000, unit="ms", utc=True)
+    frame = pd.DataFrame({"event_time": times, "sensor": "s", "value": rng.normal(size=8000)})
+    spec = {**METHODS[method], "window": WINDOW, "channels": ["value"]}
+    detector = detectors.fit(spec, frame, sensor="sensor")
+    highest = np.nanmax(detectors.score_readings(detector, frame, sensor="sensor"))
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "package"
+        rule = detectors.EpisodeRule()
+        detectors.save(detector, target, threshold=float(highest * 3), rule=rule, training={})
+        return add_package(target)
+
+
+def stream(name: str = "bench", **more: Any) -> Stream:
+    """Return the stream of all runs."""
+    known = {"channels": ["value"], "sensor": "machine_part", "window": WINDOW, "lateness_s": 1}
+    topics = {key: f"persistent://public/default/{name}-{key}" for key in ("topic", "alerts")}
+    return parse_stream(name, {**known, **topics, **more})
+
+
+def generator(readings: int, sensors: int) -> str:
+    """Return the source of a bounded run."""
+    return (
+        "CREATE TEMPORARY TABLE source (`i` BIGINT, `message_id` AS CAST(`i` AS STRING), "
+        f"`event_ms` AS {START_MS} + `i`, "
+        f"`machine_part` AS CONCAT('s-', CAST(MOD(`i`, {sensors}) AS STRING)), "
+        "`value` AS SIN(`i` * 0.7) + RAND(), "
+        f"`ts` AS TO_TIMESTAMP_LTZ({START_MS} + `i`, 3), "
+        f"WATERMARK FOR `ts` AS `ts` - {events.interval(1)}) WITH ('connector' = 'datagen', "
+        "'rows-per-second' = '1000000000', 'fields.i.kind' = 'sequence', "
+        f"'fields.i.start' = '0', 'fields.i.end' = '{readings - 1}')"
+    )
+
+
+def free_port() -> int:
+    """Return a port of the loopback address on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def settings(port: int, **more: str) -> dict[str, str]:
+    """Return Flink's settings of a run whose REST API listens at `port`."""
+    address = {"rest.port": str(port), "rest.bind-port": str(port)}
+    return {**address, "metrics.fetcher.update-interval": "500", **more}
+
+
+def generated(method: str, readings: int, sensors: int = SENSORS, **more: str) -> Progress:
+    """Run generator to blackhole and return how it went."""
+    port = free_port()
+    jar = {"pipeline.jars": function_jar().as_uri()}
+    found, env = stream(), environment(**settings(port, **jar, **more))
+    package_id = package(method)
+    execute(env, generator(readings, sensors), found)
+    define(env, found, find_package(package_id), package_id, message_id="{}")
+    for name in ("alerts", "scores"):
+        sink = ends.table(f"{name}_sink", written(found, name), {"connector": "blackhole"})
+        execute(env, sink, found)
+    client = inserts(env, found, ("alerts", "scores")).execute().get_job_client()
+    return Progress(port, str(client.get_job_id()), readings).follow()
+
+
+class Progress:
+    """What Flink's REST API says of a job while it runs."""
+
+    def __init__(self, port: int, job: str, readings: int, part: str = "PythonCalc") -> None:
+        self.url = f"http://127.0.0.1:{port}/jobs/{job}"
+        self.readings, self.part = readings, part
+        self.seen: list[tuple[float, int]] = []
+        self.checkpoints_ms: list[int] = []
+
+    def follow(self) -> Progress:
+        """Look twice a second until all readings went through, or the job is gone."""
+        while not self.seen or self.seen[-1][1] < self.readings:
+            time.sleep(0.5)
+            try:
+                found = requests.get(self.url, timeout=10).json()
+                recent = requests.get(f"{self.url}/checkpoints", timeout=10).json()
+            except requests.RequestException:
+                break  # the mini cluster ends with its job
+            self.checkpoints_ms += [
+                one["end_to_end_duration"]
+                for one in recent.get("history", [])
+                if one["status"] == "COMPLETED"
+            ]
+            for vertex in found["vertices"]:
+                if self.part in vertex["name"]:
+                    self.seen.append((time.monotonic(), vertex["metrics"]["read-records"]))
+            if found["state"] in {"FAILED", "CANCELED"}:
+                raise SystemExit(f"the job {found['state'].lower()}")
+        return self
+
+    @property
+    def rate(self) -> float:
+        """Readings a second over the last 60 %."""
+        late = [one for one in self.seen if 0.4 * self.readings <= one[1] < self.readings]
+        if len(late) < 2:
+            raise SystemExit(f"too short to measure: {self.seen[-3:]} of {self.readings} readings")
+        (first, before), (last, after) = late[0], late[-1]
+        return (after - before) / (last - first)
+
+
+def row_at_a_time(readings: int, mode: str) -> float:
+    """Return the rate of a scalar Python function that is called for each reading."""
+    from pyflink.table import DataTypes
+    from pyflink.table.udf import udf
+
+    detector = find_package(package("pca")).detector
+    windows: dict[str, collections.deque[float]] = {}
+
+    def score(sensor: str, value: float) -> float:
+        window = windows.setdefault(sensor, collections.deque(maxlen=WINDOW))
+        window.append(value)
+        if len(window) < WINDOW:
+            return float("nan")
+        return float(detector.score(np.array(window)[np.newaxis, :, np.newaxis])[0])
+
+    os.environ["PYTHONPATH"] = os.pathsep.join([*site.getsitepackages(), *sys.path])
+    port = free_port()
+    env = environment(**settings(port, **{"python.execution-mode": mode}))
+    found = stream()
+    execute(env, generator(readings, SENSORS), found)
+    env.create_temporary_function("row_score", udf(score, result_type=DataTypes.DOUBLE()))
+    execute(env, ends.table("sink", {"score": "DOUBLE"}, {"connector": "blackhole"}), found)
+    # an exchange between source and function: the source's task has no numbers of its own
+    statement = (
+        "INSERT INTO sink SELECT row_score(`machine_part`, `value`) FROM (SELECT *, SUM(1) OVER "
+        "(PARTITION BY `machine_part` ORDER BY `ts` ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) "
+        "AS `n` FROM source) WHERE `n` > 0"
+    )
+    client = env.execute_sql(statement).get_job_client()
+    return Progress(port, str(client.get_job_id()), readings).follow().rate
+
+
+def published(topic: str, readings: int) -> None:
+    """Send JSON readings as the generator makes them."""
+    rng = np.random.default_rng(1)
+    number = np.arange(readings)
+    frame = pd.DataFrame(
+        {
+            "machine_part": np.char.add("s-", (number % SENSORS).astype(str)),
+            "time": pd.to_datetime(START_MS + number, unit="ms", utc=True),
+            "value": np.sin(number * 0.7) + rng.random(readings),
+        }
+    )
+    services.ingest_frame(frame, topic, sensor="machine_part", time="time", values=["value"])
+
+
+def from_pulsar(readings: int) -> tuple[float, float]:
+    """Return rate and start-up of Pulsar to Pulsar."""
+    found, package_id = stream("through"), package("pca")
+    published(found.topic, readings)
+    began, port = time.monotonic(), free_port()
+    checkpoints = Path(os.environ["WORKBENCH_HOME"]).resolve() / "checkpoints"
+    more = {"execution.checkpointing.dir": checkpoints.as_uri()}
+    job = live.launch(found, settings(port, **more), position="earliest", package=package_id)
+    progress = Progress(port, job.id, readings - 2 * SENSORS)  # the last second stays in windows
+    progress.follow()
+    job.stop()
+    first = next(at for at, count in progress.seen if count)
+    return progress.rate, first - began
+
+
+def consumed(readings: int) -> float:
+    """Return the rate of a loop over the same topic, with the same detector."""
+    detector = find_package(package("pca")).detector
+    windows: dict[str, collections.deque[float]] = {}
+    with services.connect() as client:
+        reader = client.create_reader(stream("through").topic, pulsar.MessageId.earliest)
+        for count in itertools.count():
+            if count == 0.4 * readings:
+                began = time.monotonic()
+            if count == readings:
+                return 0.6 * readings / (time.monotonic() - began)
+            one = json.loads(reader.read_next(10_000).data())
+            window = windows.setdefault(
+                one["machine_part"], collections.deque([0.0] * WINDOW, maxlen=WINDOW)
+            )
+            window.append(one["value"])
+            detector.score(np.array(window)[np.newaxis, :, np.newaxis])
+    raise AssertionError
+
+
+def delays(seconds: int) -> Iterator[float]:
+    """Yield seconds from publishing to alert, at 5,000 readings a second with 1 % above."""
+    found, package_id = stream("delays", lateness_s=0.1), package("mean")
+    with services.connect() as client:
+        producer = client.create_producer(
+            found.topic, block_if_queue_full=True, batching_max_publish_delay_ms=10
+        )
+        producer.send(b'{"machine_part": "first", "value": 0}')
+        checkpoints = Path(os.environ["WORKBENCH_HOME"]).resolve() / "checkpoints"
+        more = {"execution.checkpointing.dir": checkpoints.as_uri()}
+        job = live.launch(found, more, position="earliest", package=package_id)
+        began = time.monotonic()
+        for number in range((seconds + 30) * 5000):  # 30 s: windows fill, the JVM warms up
+            ahead = began + number / 5000 - time.monotonic()
+            if ahead > 0.002:
+                time.sleep(ahead)
+            value = 1000.0 if number % 97 == 0 else 0.1
+            body = {"machine_part": f"s-{number % SENSORS}", "value": value}
+            producer.send_async(
+                json.dumps(body).encode(), None, event_timestamp=round(time.time() * 1000)
+            )
+        producer.flush()
+        until = time.time() * 1000 - seconds * 1000
+        yield from _answered(client, found.alerts, until)
+        job.stop()
+
+
+def _answered(client: pulsar.Client, topic: str, since_ms: float) -> Iterator[float]:
+    reader = client.create_reader(topic, pulsar.MessageId.earliest)
+    while True:
+        try:
+            message = reader.read_next(5000)
+        except pulsar.Timeout:
+            return
+        alert = json.loads(message.data())
+        start_ms = pd.Timestamp(alert["start"]).timestamp() * 1000
+        if alert["status"] == "open" and start_ms >= since_ms:
+            yield (message.publish_timestamp() - start_ms) / 1000
+
+
+def many_sensors(quick: bool, few_rate: float) -> dict[str, float]:
+    """Return what many sensors cost, all windows full."""
+    sensors = 10_000 if quick else 100_000
+    folder = Path(os.environ["WORKBENCH_HOME"]).resolve() / "many"
+    more = {
+        "execution.checkpointing.interval": "5 s",
+        "execution.checkpointing.dir": folder.as_uri(),
+    }
+    found = generated("mean", sensors * WINDOW * 2, sensors, **more)
+    return {
+        "keys_ratio": few_rate / found.rate,
+        "checkpoint_s": max(found.checkpoints_ms, default=float("nan")) / 1000,
+    }
+
+
+def figures(quick: bool) -> Iterator[tuple[str, float]]:
+    """Yield each figure as it is measured."""
+    rate, startup_s = from_pulsar(150_000 if quick else 1_000_000)
+    yield from {"startup_s": startup_s, "pulsar_pca_rate": rate}.items()
+    consumer = consumed(10_000 if quick else 50_000)
+    rates = {}
+    for method in METHODS:
+        slow = method in {"knn", "iforest"}
+        count = 2_000_000 // (2 if slow else 1) if quick else 6_000_000 // (2 if slow else 1)
+        rates[method] = generated(method, count).rate
+        yield f"{method}_rate", rates[method]
+    for mode in ("process", "thread"):
+        ratio = rates["pca"] / row_at_a_time(200_000 if quick else 500_000, mode)
+        yield f"row_{mode}_ratio", ratio
+    yield "consumer_ratio", rates["pca"] / consumer
+    yield "p99_s", float(np.quantile(list(delays(15 if quick else 60)), 0.99))
+    yield from many_sensors(quick, rates["mean"]).items()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer readings, fewer sensors")
+    parser.add_argument("--json", action="store_true", help="one object")
+    asked = parser.parse_args()
+    home = Path(tempfile.mkdtemp(prefix="workbench-bench-"))
+    os.environ |= {"WORKBENCH_HOME": str(home), "WORKBENCH_STORE": str(home / "store")}
+    result = {}
+    try:
+        services.up(["s3", "pulsar"])
+        for name, value in figures(asked.quick):
+            result[name] = round(value, 3)
+            if not asked.json:
+                print(f"{name:20} {value:12,.2f}", flush=True)
+    finally:
+        services.down()
+        shutil.rmtree(home, ignore_errors=True)
+    if asked.json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
