@@ -248,3 +248,14 @@ def test_more_axes_than_channels_are_refused(stack):
         figures.channels(stack, pd.DataFrame(), ["flow_l_min"])
 
     assert str(refused.value) == "2 axes for 1 channels\n  plt.subplots(1, sharex=True)"
+
+
+def test_the_power_of_ten_of_large_values_stands_clear_of_the_name(ax):
+    times = pd.date_range("2026-01-05", periods=50, freq="h", tz="UTC")
+
+    figures.series(ax, times, np.linspace(1e7, 9e7, 50), name="bytes")
+
+    ax.figure.canvas.draw()
+    power, name = (one.get_window_extent() for one in (ax.yaxis.offsetText, ax.yaxis.label))
+    assert ax.yaxis.offsetText.get_text()
+    assert not power.overlaps(name)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 def nab(folder: Path, spec_file: Path, out: Path, name: str, seed: int, as_json: bool) -> None:
     """Run a detector over the Numenta Anomaly Benchmark in FOLDER, by its rules.
 
-    Writes result files for NAB's own scorer, and prints VUS-PR and NAB's score.
+    Writes result files for NAB's own scorer, and prints VUS-PR and NAB's score. Of several
+    detectors (`beside:`, what each changes in `detector:`) the mean surprise makes the calls.
 
     \b
     Example:
@@ -46,7 +47,11 @@ def nab(folder: Path, spec_file: Path, out: Path, name: str, seed: int, as_json:
     preset = _preset(spec_file)
     series = evaluation.read_nab(folder)
     found = evaluation.run_nab(preset["detector"], series, name=name, seed=seed)
-    calls = evaluation.calls(found, **preset.get("calls", {}))
+    beside = [
+        evaluation.run_nab({**preset["detector"], **change}, series, name=one, seed=seed)
+        for one, change in preset.get("beside", {}).items()
+    ]
+    calls = evaluation.calls(found, *beside, **preset.get("calls", {}))
     for one, scores in calls.pairs():
         evaluation.write_nab(out, name, one, scores)
     rows = evaluation.judge_nab(found)
@@ -55,7 +60,7 @@ def nab(folder: Path, spec_file: Path, out: Path, name: str, seed: int, as_json:
         "labelled_series": len(rows),
         **{f"nab_{profile}": evaluation.nab_score(calls.pairs(), profile=profile).score
            for profile in evaluation.PROFILES},
-        "seconds": round(found.seconds, 1),
+        "seconds": round(sum(one.seconds for one in (found, *beside)), 1),
         "refused": dict(found.refused),
     }  # fmt: skip
     click.echo(json.dumps(figures) if as_json else _lines(figures))

@@ -18,7 +18,7 @@ from workbench.errors import DetectorError
 
 GOLDEN = 16  # training windows kept with a detector
 FAR = 1e15  # spreads: where readings are cut, so that squares stay finite
-_BATCH = 4096  # windows scored at once, so that memory stays small
+_AT_ONCE = 1 << 20  # readings in windows scored at once, 8 MB: more is not faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +108,9 @@ class Fitted(Shown):
         """Return one score per window, (n, w, c) to (n,); higher is more anomalous."""
         windows = checked_windows(self, windows)
         scores: Floats = np.empty(len(windows))
-        for start in range(0, len(windows), _BATCH):
-            batch = slice(start, start + _BATCH)
+        most = max(1, _AT_ONCE // (self.window * len(self.channels)))
+        for start in range(0, len(windows), most):
+            batch = slice(start, start + most)
             scores[batch] = self._score(windows[batch])
         return scores
 

@@ -23,6 +23,8 @@ _HOUR_MS = 3_600_000
 def with_clock(frame: pd.DataFrame, *, time: str = "event_time") -> pd.DataFrame:
     """Return a frame with `hour_of_day` (0 to 24, UTC) and `day_of_week` (0 is Monday).
 
+    And with `hour_cos` and `hour_sin`, the hour as a point on a circle, where midnight is no jump.
+
     Examples
     --------
     >>> frame = pd.DataFrame({"event_time": pd.to_datetime(["2026-01-05T06:30:00Z"])})
@@ -30,7 +32,13 @@ def with_clock(frame: pd.DataFrame, *, time: str = "event_time") -> pd.DataFrame
     [[6.5, 0.0]]
     """
     hours = epoch_ms(frame[time]) / _HOUR_MS
-    return frame.assign(hour_of_day=hours % 24, day_of_week=(hours // 24 + 3) % 7)
+    angle = hours % 24 * (np.pi / 12)
+    return frame.assign(
+        hour_of_day=hours % 24,
+        day_of_week=(hours // 24 + 3) % 7,
+        hour_cos=np.cos(angle),
+        hour_sin=np.sin(angle),
+    )
 
 
 def fit_seasonal(training: Training) -> State:

@@ -137,21 +137,26 @@ def judge_nab(found: NabPass) -> list[dict[str, object]]:
     return rows
 
 
-def calls(found: NabPass, *, memory: int = 20_000, quiet: int = 100) -> NabPass:
+def calls(found: NabPass, *beside: NabPass, memory: int = 20_000, quiet: int = 100) -> NabPass:
     """Return a pass whose scores are calls, from 0 to 1: what the NAB score judges.
 
     Parameters
     ----------
+    beside
+        Passes of other detectors over the same series: the mean surprise of all makes the call.
     memory, quiet
         See `surprise` and `onsets`; rows.
     """
     made = []
-    for series, scores in found.pairs():
-        level = surprise(scores, memory=memory)
+    for series, *scores in zip(
+        found.series, found.scores, *(one.scores for one in beside), strict=True
+    ):
+        level = np.mean([surprise(one, memory=memory) for one in scores], axis=0)
         level[: series.probation] = 0.0
         risen = onsets(level, quiet=quiet)
         made.append(risen / (1.0 + risen))
-    return NabPass(found.detector, found.series, tuple(made), found.refused, found.seconds)
+    name = " + ".join(one.detector for one in (found, *beside))
+    return NabPass(name, found.series, tuple(made), found.refused, found.seconds)
 
 
 def swapped_nab(passes: Sequence[NabPass]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from workbench.detectors import with_clock
 from workbench.endpoints import located
 from workbench.errors import EvaluationError
 
@@ -71,9 +72,16 @@ class NabSeries:
         return np.asarray(stamps >= before)
 
     def frame(self) -> pd.DataFrame:
-        """Return the readings as a frame in arrival order: `sensor`, `event_time`, `value`."""
+        """Return the readings as a frame in arrival order: `sensor`, `event_time`, `value`.
+
+        And derived channels: those of `detectors.with_clock`, and `standard_value`, the value in
+        deviations from its mean, both as of probation and so the same through all refits.
+        """
         stamps = pd.to_datetime(pd.Series(self.times), utc=True)
-        return pd.DataFrame({"sensor": self.name, "event_time": stamps, "value": self.readings})
+        seen = self.readings[: self.probation]
+        standard = (self.readings - seen.mean()) / (seen.std() or 1.0)
+        frame = pd.DataFrame({"sensor": self.name, "event_time": stamps, "value": self.readings})
+        return with_clock(frame.assign(standard_value=standard))
 
     def events(self) -> pd.DataFrame:
         """Return the labelled windows as `read_labels` gives events: `sensor`, `start`, `stop`."""

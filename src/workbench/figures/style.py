@@ -116,6 +116,7 @@ def name_above(ax: Axes, text: str, *, guilty: bool = False) -> None:
     ax.set_ylabel(text, rotation=0, ha="left", va="bottom")
     above = ScaledTranslation(0, _ABOVE_IN, ax.figure.dpi_scale_trans)
     ax.yaxis.set_label_coords(0, 1, transform=ax.transAxes + above)
+    ax.yaxis.set_offset_position("right")  # a power of ten would stand where the name does
     if guilty:
         ax.yaxis.label.set(color=ALARM, fontweight="bold")
         ax.spines["left"].set(color=ALARM, linewidth=3)
