@@ -261,7 +261,9 @@ def within_budget(stream: Stream, candidate: Judged) -> Finding:
     """Whether it would alert as seldom as the stream's people want, outside of known events."""
     every, most = candidate.alerts_per_sensor_day, stream.gate.alerts_per_sensor_day
     usual = float(candidate.figures["false_alerts_per_sensor_day"] or 0)
-    told = f"{{:.3g}} a day and sensor ({every:.3g} with known events)"
+    told = "{:.3g} a day and sensor"
+    if every > usual:
+        told += f" ({every:.3g} with known events)"
     return _limited("expected alerts", usual, most, told, "{:.3g}")
 
 
