@@ -104,7 +104,7 @@ def backtest(
         If there are no readings, or for what `run` raises.
     """
     found = load_stream(stream)
-    columns = [found.sensor, *found.channels]
+    columns = list(found.fields)
     frame = replay(found.topic, start, stop, columns=columns, archive=archive)
     if not len(frame):
         raise StreamError(

@@ -146,7 +146,7 @@ def parity(
     judged = find_package(package) if package else chosen(found)
     if frame is None:
         frame = _last(found, readings)
-    alone = replace(found, also=(), shadow="", sums={}, limits={}, patterns={})
+    alone = replace(found, also=(), shadow="", machine="", sums={}, limits={}, patterns={})
     outcome = run(alone, frame, time_column=time, package=judged.id)
     batch = detect(
         as_run(found, judged),
