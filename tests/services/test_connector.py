@@ -66,7 +66,7 @@ def read(reader, last):
     """Read until a row with this number or a later one."""
     found = []
     while not found or found[-1]["n"] < last:
-        found.append(json.loads(reader.read_next(60_000).data()))
+        found.append(json.loads(reader.read_next(180_000).data()))
     return found
 
 
