@@ -69,6 +69,17 @@ def test_events_found_at_a_budget_of_false_alerts(folder):
     assert str(caught.value) == "the budget is -1 false alerts, not >= 0"
 
 
+def test_a_quiet_series_has_no_row_but_its_false_alerts_count(folder):
+    labels = read_labels(folder / "labels.csv")
+    quiet = frames(folder)[0].assign(sensor="three")
+
+    found = evaluate(SPEC, quiet, labels, sensor="sensor")
+
+    assert found.rows == []
+    assert (found.report.events, found.report.found) == (0, 0)
+    assert found.report.false_alerts == found.report.alerts > 0
+
+
 def run(folder, *more):
     asked = ["--series", str(folder / "???.csv"), "--labels", str(folder / "labels.csv")]
     return CliRunner().invoke(command, [*asked, "--spec", str(folder / "spec.yaml"), *more])
@@ -119,7 +130,7 @@ def test_every_figure_is_told_with_its_interval_beside_both_floors(folder):
         (["--time", "bar"], "bar {first} is not a time\n  in {folder}/one.csv, line 2"),
         (
             ["--learn", "0.99"],
-            "none of the 15 readings to judge is labelled\n"
+            "no reading to judge is labelled\n"
             "  they begin at 2026-01-09T22:50:00Z; are the sensors' names the same?",
         ),
         (["--learn", "1"], "the share to learn from is 1.0, expected one between 0 and 1"),

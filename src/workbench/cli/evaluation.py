@@ -131,7 +131,7 @@ def evaluate(
         )
         for readings in evaluation.read_series(pattern, time=time, sensor=sensor)
     ]  # fmt: skip
-    rows = [row for one in found for row in one.rows]
+    rows = evaluation.all_rows(found)
     board, figures = (
         make(rows, seed=seed) for make in (evaluation.leaderboard, evaluation.summary)
     )

@@ -22,7 +22,7 @@ from workbench.evaluation.labels import labelled, read_labels
 from workbench.evaluation.nab import NabSeries, nab_folder, read_nab, write_nab
 from workbench.evaluation.nab_score import PROFILES, NabScore, nab_score
 from workbench.evaluation.onsets import onsets, surprise
-from workbench.evaluation.own import Evaluation, evaluate, read_series
+from workbench.evaluation.own import Evaluation, all_rows, evaluate, read_series
 from workbench.evaluation.ranking import floor_scores, judge, leaderboard, summary
 from workbench.evaluation.scorecard import Terms, score_card
 
@@ -36,6 +36,7 @@ __all__ = [
     "NabSeries",
     "Terms",
     "affiliation",
+    "all_rows",
     "auc_pr",
     "calls",
     "causal_scores",

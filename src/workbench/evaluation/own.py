@@ -7,7 +7,7 @@ detector was not fitted on, an alert budget buys the threshold; then nothing of 
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from workbench.detectors import EpisodeRule, epoch_ms, threshold_for_budget
 from workbench.errors import EvaluationError, did_you_mean
 from workbench.evaluation.causal import causal_scores
 from workbench.evaluation.events import EventReport
-from workbench.evaluation.labels import labelled
 from workbench.evaluation.ranking import floor_scores
 from workbench.evaluation.scorecard import Terms, score_card
 
@@ -43,13 +42,16 @@ class Evaluation:
         The alerts at that threshold, against the labels.
     rows
         For `leaderboard` and `summary`: the figures of `score_card` of the floors and the detector,
-        per sensor with a labelled reading.
+        per sensor with a labelled reading; none, where no sensor has one.
+    span
+        What was judged, [start, stop), UTC.
     """
 
     scores: Floats
     threshold: float
     report: EventReport
     rows: list[dict[str, object]]
+    span: tuple[pd.Timestamp, pd.Timestamp]
 
 
 def evaluate(
@@ -83,7 +85,7 @@ def evaluate(
     Raises
     ------
     EvaluationError
-        If `learn` is not between 0 and 1, or no labelled reading is left to judge.
+        If `learn` is not between 0 and 1.
     """
     if not 0 < learn < 1:
         raise EvaluationError(f"the share to learn from is {learn}, expected one between 0 and 1")
@@ -91,11 +93,6 @@ def evaluate(
     cut = int(len(frame) * learn)
     times, names = epoch_ms(frame[time]), frame[sensor].astype(str).to_numpy(dtype=object)
     begin, end = pd.to_datetime([times[cut], times.max() + 1], unit="ms", utc=True)
-    if not labelled(times[cut:], names[cut:], labels).any():
-        raise EvaluationError(
-            f"none of the {len(frame) - cut} readings to judge is labelled",
-            hint=f"they begin at {begin:%Y-%m-%dT%H:%M:%SZ}; are the sensors' names the same?",
-        )
     price = alerts_per_sensor_day if false_per_sensor_day is None else false_per_sensor_day
     terms, trial = Terms(labels, (begin, end), rule, price), int(cut * TRIAL)
     scores = _scores(spec, frame, (trial, cut), sensor=sensor, time=time, seed=seed)
@@ -111,7 +108,25 @@ def evaluate(
         found, report = score_card(name, times[cut:], names[cut:], known[cut:], threshold, terms)
         rows += found
     scores[:cut] = np.nan
-    return Evaluation(scores, threshold, report, rows)
+    return Evaluation(scores, threshold, report, rows, terms.span)
+
+
+def all_rows(found: Sequence[Evaluation]) -> list[dict[str, object]]:
+    """Return the rows of all, for `leaderboard` and `summary`; quiet series have none.
+
+    Raises
+    ------
+    EvaluationError
+        If no reading that was judged is labelled.
+    """
+    rows = [row for one in found for row in one.rows]
+    if not rows:
+        begin = min(one.span[0] for one in found)
+        raise EvaluationError(
+            "no reading to judge is labelled",
+            hint=f"they begin at {begin:%Y-%m-%dT%H:%M:%SZ}; are the sensors' names the same?",
+        )
+    return rows
 
 
 def _scores(
