@@ -163,4 +163,5 @@ def test_a_dragged_threshold_changes_alerts_and_events_found_in_the_browser(url,
         "before => document.querySelector('img.widget-image').src != before", arg=picture
     )
     page.get_by_text("workbench | Idle").wait_for()
+    assert page.get_by_text("Jupyter news").count() == 0  # nobody is asked to fetch any
     page.screenshot(path=os.environ.get("WORKBENCH_SCREENSHOT", str(tmp_path / "lab.png")))

@@ -33,10 +33,25 @@ def lab(*, port: int = 0, browser: bool = True) -> None:
             "JUPYTER_TOKEN is empty, which lets everybody on this machine in",
             hint="unset it, or set it to a secret",
         )
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(
-        filter(None, [str(write_kernel()), os.environ.get("JUPYTER_PATH")])
-    )
+    _before("JUPYTER_PATH", write_kernel())
+    _before("JUPYTER_CONFIG_PATH", _write_page())
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *_arguments(port, browser)])  # noqa: S606 - no shell is wanted
+
+
+def _before(variable: str, folder: Path) -> None:
+    """Put a folder in front of those that a variable names."""
+    given = os.environ.get(variable)
+    os.environ[variable] = os.pathsep.join([str(folder), given] if given else [str(folder)])
+
+
+def _write_page() -> Path:
+    """Write what JupyterLab's page is to leave out: it asks everybody whether to fetch news."""
+    folder = home() / "jupyter" / "config"
+    page = folder / "labconfig" / "page_config.json"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    disabled = {"@jupyterlab/apputils-extension:announcements": True}
+    page.write_text(json.dumps({"disabledExtensions": disabled}), encoding="utf-8")
+    return folder
 
 
 def write_kernel() -> Path:
