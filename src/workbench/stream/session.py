@@ -15,20 +15,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import requests
 
 from workbench.endpoints import endpoints, home
 from workbench.errors import StreamError, did_you_mean
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.live import launch
+from workbench.stream.rest import HINT, ask, first_line
 
-_ANSWER_S = 10.0
 _SAVEPOINT_S = 300.0
 _POLL_S = 0.3
 _ENDED = frozenset({"CANCELED", "FAILED", "FINISHED", "LOST"})
-_HINT = "workbench services up flink, or name another one with --jobmanager HOST:PORT"
 
 
 @dataclass(frozen=True)
@@ -168,34 +164,8 @@ def _checkpoints(name: str) -> Path:
 def _address(jobmanager: str | None) -> str:
     known = jobmanager or endpoints().flink
     if not known:
-        raise StreamError("no JobManager is known", hint=_HINT)
+        raise StreamError("no JobManager is known", hint=HINT)
     return "http://" + known.removeprefix("http://").rstrip("/")
-
-
-def ask(web: str, method: str, path: str, **options: Any) -> Any:
-    """Return the answer of Flink's REST API.
-
-    Raises
-    ------
-    StreamError
-        If it does not answer, or refuses.
-    """
-    try:
-        answer = requests.request(method, web + path, timeout=_ANSWER_S, **options)
-        content = answer.json() if answer.content else {}
-    except (requests.RequestException, ValueError) as err:
-        raise StreamError(
-            f"no JobManager answers at {web} ({type(err).__name__})", hint=_HINT
-        ) from err
-    if not answer.ok:
-        first = str((content.get("errors") or [answer.status_code])[0])
-        raise StreamError(f"Flink refuses: {_first_line(first)}", where=web + path)
-    return content
-
-
-def _first_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[0].strip() if lines else ""
 
 
 def remembered(name: str | None = None) -> list[Submitted]:
@@ -279,7 +249,7 @@ def status(name: str) -> Status:
         checkpoints=checkpoints["counts"]["completed"],
         checkpoint=newest.get("external_path", ""),
         restarts=_restarts(one),
-        failure=_first_line(entries[0]["stacktrace"]) if entries else "",
+        failure=first_line(entries[0]["stacktrace"]) if entries else "",
     )
 
 
@@ -333,7 +303,7 @@ def _triggered(one: Submitted, what: str, body: Mapping[str, object]) -> str:
             operation = found["operation"]
             if "location" in operation:
                 return str(operation["location"])
-            why = _first_line(operation["failure-cause"]["stack-trace"])
+            why = first_line(operation["failure-cause"]["stack-trace"])
             raise StreamError(f"the savepoint of {one.stream} fails: {why}", where=one.jobmanager)
         time.sleep(_POLL_S)
     raise StreamError(
