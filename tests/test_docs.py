@@ -32,7 +32,7 @@ PARSED = {
     "make lab": "JupyterLab does not end; tests/desk/test_laboratory.py drives it in a browser",
     "make clean": "it would remove the environment that runs this",
     "python docs/": "draws a picture that is committed; its detector is that of the notebooks",
-    "python benchmarks/": "minutes each; their quick forms are run before a release",
+    "python benchmarks/": "minutes each, and they want the machine to themselves",
     "workbench promote": "needs a run; tests/notebooks and tests/stream promote",
     "workbench rollback": "needs promotions; tests/stream/test_promoting.py rolls back",
     "workbench refit": "needs a champion; tests/stream/test_promoting.py refits",
