@@ -22,7 +22,7 @@ from workbench.cli import cli
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CELL = re.compile(r"`((?:workbench|make|python) [^`]+)`|^ {4}(make \w+)", re.MULTILINE)
+CELL = re.compile(r"`((?:workbench|make|python) [^`]+)`|^ {4}((?:make|workbench) [^#\n]*)", re.M)
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(#[^)]*)?\)")
 
 # command: why it is not run; options and arguments are checked all the same
@@ -145,7 +145,7 @@ def mentioned():
         steps = [step for text in texts(page, "console") for step in session(text)]
         found |= {command for command, _ in steps if reason(command)}
         rest = BLOCK.sub("", page.read_text())
-        found |= {cell or line for cell, line in CELL.findall(rest)}
+        found |= {(cell or line).strip() for cell, line in CELL.findall(rest)}
     return sorted(found)
 
 
