@@ -45,7 +45,7 @@ def test_a_cell_declares_names_types_defaults_choices_ranges_and_what_they_mean(
     assert found["topic"].comment == "what to replay"
 
 
-SPECIFIED = 'model: dict = {}  # see `workbench detectors` {detector}\nideas: dict = {}  # other'
+SPECIFIED = "model: dict = {}  # see `workbench detectors` {detector}\nideas: dict = {}  # other"
 
 
 def test_a_detector_is_held_against_the_catalogue_before_anything_runs(project):
