@@ -45,7 +45,8 @@ import requests
 from workbench import detectors, services
 from workbench.stream import Stream, ends, events, live, parse_stream
 from workbench.stream.functions import function_jar
-from workbench.stream.job import define, environment, execute, inserts, written
+from workbench.stream.job import define, environment, execute, inserts
+from workbench.stream.outcome import written
 from workbench.stream.promotions import add_package, find_package
 
 WINDOW = 64

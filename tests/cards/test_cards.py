@@ -203,7 +203,7 @@ def test_a_certificate_says_its_verdict_first_and_what_differs():
 
 
 def test_an_outcome_shows_its_newest_alerts_first():
-    from workbench.stream.job import Outcome, newest
+    from workbench.stream.outcome import Outcome, newest
 
     one = {
         "sensor": "pump-1",

@@ -9,7 +9,7 @@ import pytest
 from workbench import detectors
 from workbench.errors import ServicesError, StreamError
 from workbench.stream import compare, parity, parse_stream, promote, promotions, run, sql, start
-from workbench.stream.job import newest
+from workbench.stream.outcome import newest
 from workbench.stream.promotions import BEGINNING, Promotion, add_package, log_path
 
 

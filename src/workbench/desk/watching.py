@@ -21,7 +21,7 @@ from workbench.errors import ServicesError
 from workbench.services import broker
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.events import COUNTERS
-from workbench.stream.job import newest
+from workbench.stream.outcome import newest
 from workbench.stream.showing import alert_rows
 from workbench.stream.views import columns
 

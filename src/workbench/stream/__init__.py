@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from workbench.stream.definition import Stream, load_stream, parse_stream, streams
 from workbench.stream.gate import promote
-from workbench.stream.job import Outcome, run, sql
+from workbench.stream.job import run, sql
 from workbench.stream.live import Job, start
+from workbench.stream.outcome import Outcome
 from workbench.stream.parity import Certificate, certificate, compare, parity
 from workbench.stream.promotions import Promotion, find_package, promotions
 from workbench.stream.refitting import refit

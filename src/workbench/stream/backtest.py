@@ -16,7 +16,8 @@ from workbench.cards import Card, Shown
 from workbench.errors import StreamError
 from workbench.history import replay
 from workbench.stream.definition import Stream, load_stream
-from workbench.stream.job import Outcome, run
+from workbench.stream.job import run
+from workbench.stream.outcome import Outcome
 
 _DAY_S = 86_400.0
 

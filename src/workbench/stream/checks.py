@@ -22,9 +22,9 @@ from workbench.errors import StreamError, WorkbenchError
 from workbench.history import open_archive, replay
 from workbench.stream.definition import Stream
 from workbench.stream.demands import METRICS
-from workbench.stream.job import misfits
 from workbench.stream.parity import as_run, with_derived
 from workbench.stream.promotions import Promotion, find_package, in_force, iso
+from workbench.stream.selection import misfits
 
 _DAY_MS = 86_400_000
 

@@ -21,8 +21,8 @@ from workbench.endpoints import project
 from workbench.errors import StreamError
 from workbench.services import broker
 from workbench.stream.definition import load_stream
-from workbench.stream.job import chosen
 from workbench.stream.promotions import ROLES, promotions, store
+from workbench.stream.selection import chosen
 
 _FLINK_ONLY = (
     "patterns",

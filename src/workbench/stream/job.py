@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import sys
@@ -11,139 +10,32 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv
 
 from workbench import services
-from workbench.cards import Card, Shown
-from workbench.detectors import EpisodeRule, Package, epoch_ms
+from workbench.detectors import Package, epoch_ms
 from workbench.endpoints import home
 from workbench.errors import StreamError
-from workbench.stream import ends, events
+from workbench.stream import ends
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.functions import JAVA, function_jar
-from workbench.stream.promotions import ROLES, find_package, promotions, store
-from workbench.stream.showing import alert_rows
-from workbench.stream.views import SHADOW, views
-from workbench.stream.views import columns as alert_columns
+from workbench.stream.outcome import Outcome, output, until_end, written
+from workbench.stream.selection import scorers, started
+from workbench.stream.views import views
 
 if TYPE_CHECKING:
     from pyflink.common import Configuration
     from pyflink.datastream import StreamExecutionEnvironment
     from pyflink.table import StatementSet, TableEnvironment
 
-    from workbench.stream.scoring import Scored
-
 _POLL_S = 0.1
 _BOUNDED = {"python__fn_execution__bundle__time": "1000"}  # nobody waits for an alert
 _QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _FILES = ("alerts", "scores", "late")
 _CAUSE = re.compile(r"^(?:Caused by: |: )?[\w.$]+(?:Exception|Error): (.+)$", re.MULTILINE)
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome(Shown):
-    """What a bounded job made of some readings.
-
-    Attributes
-    ----------
-    stream, package
-        Name of the stream, and id of the package that it started with.
-    alerts
-        Newest state of each alert, one row per id, by start.
-    scores
-        `message_id`, `sensor`, `event_ms`, `score` (NaN where there is none), `threshold`,
-        `package`.
-    late
-        `message_id`, `sensor`, `event_ms` of readings that came too late.
-    readings
-        How many went in.
-    startup_s, running_s
-        Until the first score was written, and from then to the end.
-    shadow
-        What the challenger would have alerted, as `alerts`.
-    """
-
-    stream: str
-    package: str
-    alerts: pd.DataFrame
-    scores: pd.DataFrame
-    late: pd.DataFrame
-    readings: int
-    startup_s: float
-    running_s: float
-    shadow: pd.DataFrame = field(default_factory=pd.DataFrame)
-
-    @property
-    def rate(self) -> float:
-        """Readings per second, start-up left out."""
-        return self.readings / max(self.running_s, _POLL_S)
-
-    def card(self) -> Card:
-        """Return what a notebook shows of it: the newest alerts."""
-        facts = {
-            "package": self.package[:16],
-            "readings": f"{self.readings:,}, {len(self.late):,} of them late",
-            "alerts": len(self.alerts),
-            "challenger's alerts": len(self.shadow) or None,
-            "rate": f"{self.rate:,.0f} readings/s after {self.startup_s:.1f} s of start-up",
-        }
-        return Card("outcome of stream", self.stream, facts, alert_rows(self.alerts))
-
-
-def chosen(stream: Stream, package: str | None = None) -> Package:
-    """Return the package that a stream starts with: `package`, or what its `detector` names.
-
-    Raises
-    ------
-    StreamError
-        If nothing was promoted, or the package does not fit the stream.
-    """
-    wanted = package or stream.detector
-    if wanted not in ROLES:
-        found = find_package(wanted)
-    else:
-        log = promotions(stream.name, wanted)
-        if not log:
-            raise StreamError(
-                f"stream {stream.name} has no {wanted} yet",
-                where=store(),
-                hint=f"workbench promote RUN --stream {stream.name} --as {wanted}",
-            )
-        found = find_package(log[-1].package)
-    reasons = misfits(stream, found)
-    if reasons:
-        raise StreamError(f"package {found.id[:16]} does not fit: {'; '.join(reasons)}")
-    return found
-
-
-def started(stream: Stream, package: str | None = None) -> Package | None:
-    """Return the package that a job starts with, as `chosen`; None if the stream has no detector.
-
-    Raises
-    ------
-    StreamError
-        As `chosen`; or if a package beside it does not fit the stream.
-    """
-    for one in stream.also:
-        chosen(replace(stream, detector=one))
-    return chosen(stream, package) if package or stream.detects else None
-
-
-def misfits(stream: Stream, package: Package) -> list[str]:
-    """Return why a package cannot score a stream; nothing if it can."""
-    reasons = []
-    missing = [one for one in package.detector.channels if one not in stream.measured]
-    if missing:
-        reasons.append(f"the stream has no channel {', '.join(missing)}")
-    if package.detector.window > stream.window:
-        reasons.append(f"its window is {package.detector.window}, the stream's {stream.window}")
-    return reasons
 
 
 def sql(stream: str | Path | Stream, *, package: str | None = None) -> str:
@@ -156,7 +48,7 @@ def sql(stream: str | Path | Stream, *, package: str | None = None) -> str:
     """
     found = load_stream(stream)
     first = None if found.rule and not package else started(found, package)
-    rules = {tag: rule for tag, _, rule in _scorers(found, first, package or found.detector)}
+    rules = {tag: rule for tag, _, rule in scorers(found, first, package or found.detector)}
     queries = views(found, rules, live=True).items()
     return "\n\n".join(f"CREATE TEMPORARY VIEW {name} AS\n{query};" for name, query in queries)
 
@@ -281,7 +173,7 @@ def define(
     from workbench.stream.scoring import RESULT, Score
 
     rules = {}
-    for tag, scored, rule in _scorers(stream, package, role):
+    for tag, scored, rule in scorers(stream, package, role):
         function = udf(Score(scored, stream.measured), result_type=RESULT, func_type="pandas")
         env.create_temporary_function(f"score{tag}", function)
         rules[tag] = rule
@@ -289,27 +181,6 @@ def define(
         env.create_java_temporary_function(name, f"workbench.{java}")
     for name, query in views(stream, rules, message_id=message_id, live=live).items():
         execute(env, f"CREATE TEMPORARY VIEW {name} AS\n{query}", stream)
-
-
-def _scorers(
-    stream: Stream, package: Package | None, role: str
-) -> Iterator[tuple[str, Scored, EpisodeRule]]:
-    """Yield the tag, the packages and the rule of each detector of a job."""
-    from workbench.stream.scoring import Scored
-
-    if not stream.detects and package is None:
-        return
-    place = str(store().resolve())
-    fixed = "" if role in ROLES else package.id if package else role
-    usual = stream.rule or (package.rule if package else EpisodeRule())
-    yield "", Scored(stream.name, role, place, fixed, stream.threshold), usual
-    for number, one in enumerate(stream.also, start=2):
-        beside = find_package(one)
-        yield f"_{number}", Scored(stream.name, "", place, beside.id), stream.rule or beside.rule
-    if stream.shadow:
-        log = promotions(stream.name, "challenger")
-        rule = stream.rule or (find_package(log[-1].package).rule if log else usual)
-        yield SHADOW, Scored(stream.name, "challenger", place, "", stream.threshold), rule
 
 
 def execute(env: TableEnvironment, statement: str, stream: Stream) -> None:
@@ -388,18 +259,18 @@ def run(
             execute(env, _file_sink(found, name, place), found)
         seen = place / ("scores" if first else "late")
         startup_s, running_s = _await(inserts(env, found, names), seen, began)
-        alerts, scores, late = (_output(found, name, place) for name in _FILES)
+        alerts, scores, late = (output(found, name, place) for name in _FILES)
         times = epoch_ms(source[time_column])
         return Outcome(
             found.name,
             first.id if first else "",
-            _until(found, alerts, int(times.max()) if len(times) else 0),
+            until_end(found, alerts, int(times.max()) if len(times) else 0),
             scores,
             late,
             len(source),
             startup_s,
             running_s,
-            _output(found, "shadow", place),
+            output(found, "shadow", place),
         )
 
 
@@ -411,25 +282,6 @@ def _files(stream: Stream, package: Package | None) -> list[str]:
 def _file_sink(stream: Stream, name: str, place: Path) -> str:
     kind = "json" if name in ("alerts", "shadow") else "csv"
     return ends.file_sink(f"{name}_sink", written(stream, name), place / name, kind)
-
-
-def _until(stream: Stream, alerts: pd.DataFrame, last_ms: int) -> pd.DataFrame:
-    """Leave out sensors that were silent only since the readings ended."""
-    silent = {n: p.after_s for n, p in stream.patterns.items() if p.template == "silent_sensor"}
-    if not silent:
-        return alerts
-    until = alerts["start"] + pd.to_timedelta(alerts["kind"].map(silent), unit="s")
-    end = pd.Timestamp(last_ms, unit="ms", tz="UTC")
-    kept = (alerts["status"] == "closed") | until.isna() | (until < end)
-    return alerts[kept].reset_index(drop=True)
-
-
-def written(stream: Stream, name: str) -> Mapping[str, str]:
-    """Return names and SQL types of what is written of a view."""
-    if name in ("alerts", "shadow"):
-        return alert_columns(stream)
-    columns = {"late": ends.LATE, "refused": events.REFUSED, "heartbeat": events.HEARTBEAT}
-    return columns.get(name, ends.SCORES)
 
 
 def inserts(
@@ -473,39 +325,3 @@ def _await(statements: StatementSet, scores: Path, began: float) -> tuple[float,
         finished.result()
     end = time.monotonic()
     return (first or end) - began, end - (first or end)
-
-
-def _output(stream: Stream, name: str, place: Path) -> pd.DataFrame:
-    columns = written(stream, name)
-    if name in ("alerts", "shadow"):
-        return newest(_json_lines(place / name), list(columns))
-    return _csv(place / name, columns)
-
-
-def _json_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(folder.glob("part-*")):
-        with path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
-
-
-def newest(alerts: Iterator[dict[str, Any]], names: list[str]) -> pd.DataFrame:
-    """Return one row per alert id: the closed one where there is one, else the last (DESIGN D9)."""
-    frame = pd.DataFrame(list(alerts), columns=names)
-    frame["closed"] = frame["status"] == "closed"
-    frame = frame.sort_values("closed", kind="stable").drop_duplicates("id", keep="last")
-    for name in ("start", "peak_time", "stop"):
-        frame[name] = pd.to_datetime(frame[name], utc=True).dt.as_unit("ms")
-    return frame.sort_values(["start", "sensor"], ignore_index=True).drop(columns="closed")
-
-
-def _csv(folder: Path, columns: Any) -> pd.DataFrame:
-    types = {"STRING": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
-    read = pyarrow.csv.ReadOptions(column_names=list(columns))
-    convert = pyarrow.csv.ConvertOptions(
-        column_types={name: types[kind] for name, kind in columns.items()}
-    )
-    parts = [path for path in sorted(folder.glob("part-*")) if path.stat().st_size]
-    tables = [pyarrow.csv.read_csv(p, read_options=read, convert_options=convert) for p in parts]
-    schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
-    found: pd.DataFrame = pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
-    return found

@@ -25,7 +25,8 @@ from workbench.errors import StreamError
 from workbench.services.artifacts import FLINK
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.functions import job_jars
-from workbench.stream.job import JOB_SETTINGS, chosen
+from workbench.stream.job import JOB_SETTINGS
+from workbench.stream.selection import chosen
 
 _PROJECT = "/opt/workbench"
 _STORE = f"{_PROJECT}/store"

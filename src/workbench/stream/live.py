@@ -20,16 +20,9 @@ from workbench.services import broker
 from workbench.stream import ends, events
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.functions import job_jars
-from workbench.stream.job import (
-    define,
-    embedded,
-    environment,
-    execute,
-    failure,
-    inserts,
-    started,
-    written,
-)
+from workbench.stream.job import define, embedded, environment, execute, failure, inserts
+from workbench.stream.outcome import written
+from workbench.stream.selection import started
 from workbench.stream.views import SHADOW
 from workbench.stream.views import columns as alert_columns
 

@@ -22,8 +22,10 @@ from workbench.errors import StreamError
 from workbench.history import replay
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.ends import message_ids
-from workbench.stream.job import Outcome, chosen, run
+from workbench.stream.job import run
+from workbench.stream.outcome import Outcome
 from workbench.stream.promotions import Promotion, find_package, store
+from workbench.stream.selection import chosen
 
 READINGS = 200_000
 TOLERANCE = 1e-9  # relative; scores near 0 are compared with 1
