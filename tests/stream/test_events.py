@@ -241,7 +241,8 @@ def test_what_is_no_reading_is_named_and_the_job_goes_on(
     assert total["read"] == len(readings) + len(wrong)
     assert total["late"] == batch.late.sum()
     assert total["duplicate"] == 1
-    assert total["scored"] + total["warming"] == len(scores)
+    # what is within the lateness of the newest reading still waits
+    assert len(scores) <= total["scored"] + total["warming"] <= expected
     assert total["alerts"] > 3
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import time
 
 import numpy as np
@@ -9,13 +10,22 @@ import pytest
 from workbench import detectors
 from workbench.errors import ServicesError, StreamError
 from workbench.stream import compare, parity, parse_stream, promote, promotions, run, sql, start
+from workbench.stream.job import environment
 from workbench.stream.outcome import newest
 from workbench.stream.promotions import BEGINNING, Promotion, add_package, log_path
 
 
 @pytest.mark.flink
 def test_the_job_equals_the_batch_path_and_is_promoted(store, package_folder, readings, stream):
+    environment(brief=True)  # from here on a JVM runs, with the variables of this moment
+    before = {**os.environ, "WORKBENCH_PLANTED": "later than the JVM"}
+    os.environ["WORKBENCH_PLANTED"] = before["WORKBENCH_PLANTED"]
+
     promotion = promote(package_folder, stream=stream, frame=readings)
+
+    assert {name: os.environ.get(name) for name in before} == before
+    assert "PYFLINK_GATEWAY_DISABLED" not in os.environ  # which would forbid Flink to children
+    del os.environ["WORKBENCH_PLANTED"]
 
     certificate = json.loads((store / promotion.certificate).read_text())
     batch = detectors.detect(

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 _BOUNDED = {"python__fn_execution__bundle__time": "1000"}  # nobody waits for an alert
+_WORKERS_OWN = {"TABLE_LOCAL_TIME_ZONE"}  # what a worker reads of its variables
 _QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _FILES = ("alerts", "scores", "late")
 _CAUSE = re.compile(r"^(?:Caused by: |: )?[\w.$]+(?:Exception|Error): (.+)$", re.MULTILINE)
@@ -64,6 +65,7 @@ def environment(*, brief: bool = False, **settings: str) -> TableEnvironment:
         Flink's, with `__` for `.` and `_` for `-`.
     """
     _prepare_java(brief=brief)
+    _keep_own_variables()
     given = {key.replace("__", ".").replace("_", "-"): value for key, value in settings.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # apache_beam speaks of pkg_resources, on import
@@ -144,6 +146,26 @@ def _spare_the_compiler() -> None:
     given = get_jvm_opts({**os.environ, "FLINK_CONF_DIR": str(conf)})
     if _QUICK[0] not in given:
         os.environ["FLINK_ENV_JAVA_OPTS"] = " ".join([*given, *_QUICK])
+
+
+def _keep_own_variables() -> None:
+    """Keep this process's environment variables and working folder as they are while it scores.
+
+    (PyFlink's worker within this process takes over those of the JVM, as they were when that one
+    started: what was set since is lost, and no process that is started afterwards may use Flink.)
+    """
+    from pyflink.fn_execution.beam.beam_worker_pool_service import BeamFnLoopbackWorkerPoolServicer
+
+    begin = BeamFnLoopbackWorkerPoolServicer.StartWorker
+    if begin.__name__ == "begin_here":
+        return
+
+    def begin_here(self: object, request: Any, context: object) -> object:
+        for name in set(request.params) - _WORKERS_OWN:
+            del request.params[name]
+        return begin(self, request, context)
+
+    BeamFnLoopbackWorkerPoolServicer.StartWorker = begin_here
 
 
 def define(
