@@ -7,7 +7,6 @@ import pytest
 
 from workbench.endpoints import Endpoints, endpoints
 
-
 _SERVICES_HOME = pytest.StashKey[str]()
 
 
