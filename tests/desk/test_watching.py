@@ -9,6 +9,8 @@ from IPython.core.formatters import DisplayFormatter
 
 from workbench import desk, detectors, plant
 from workbench.desk.watching import _against
+from workbench.services import broker
+from workbench.services.connector import POSITIONING
 from workbench.stream import parse_stream
 
 
@@ -78,6 +80,26 @@ def test_the_challenger_is_held_against_the_champion_by_sensor_and_time():
     assert _against(champion, challenger) == {
         "would alert": 3, "where the champion does": 2, "alone": 1, "missing": 1
     }  # fmt: skip
+
+
+@pytest.mark.pulsar
+def test_a_job_comes_back_when_other_consumers_read_for_it(services):
+    topic = "persistent://public/default/counted"
+    watch = desk.watch(parse_stream("counted", described(topic=topic)))
+
+    with broker.connect() as client:
+
+        def reads(name):
+            return client.subscribe(topic, "workbench-counted", consumer_name=name)
+
+        first = reads("a job")
+        assert len(watch.look().readers) == 1
+        first.close()
+        for name, restarts in [("a job", 0), (POSITIONING, 0), ("the job anew", 1)]:
+            again = reads(name)
+            assert watch.look().restarts == restarts, name
+            assert bool(watch.readers) == (name != POSITIONING)
+            again.close()
 
 
 @pytest.mark.flink

@@ -19,6 +19,7 @@ import pulsar
 from workbench.cards import Card, Shown
 from workbench.errors import ServicesError
 from workbench.services import broker
+from workbench.services.connector import POSITIONING
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.events import COUNTERS
 from workbench.stream.outcome import newest
@@ -75,7 +76,7 @@ class Watch(Shown):
         self.beats: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self.trouble = ""
         self._since_ms = int((time.time() - 3600 * since_h) * 1000)
-        self._before: tuple[str, ...] = ()
+        self._before: set[str] = set()  # names of the job's consumers
         self._beat = ""
         self._looked = 0.0
         self._ends: dict[str, Any] = {}
@@ -161,12 +162,13 @@ class Watch(Shown):
         parts = [broker.get(f"{broker.rest_path(one)}/stats") for one in self._parts()]
         found = [one["subscriptions"][name] for one in parts if name in one["subscriptions"]]
         self.backlog = sum(one["msgBacklog"] for one in found) if found else None
-        self.readers = tuple(
-            sorted(each["connectedSince"] for one in found for each in one["consumers"])
-        )
-        if self.readers and self._before and self.readers[0] > self._before[-1]:
+        consumers = [each for one in found for each in one["consumers"]]
+        reading = [one for one in consumers if one["consumerName"] != POSITIONING]
+        self.readers = tuple(sorted(one["connectedSince"] for one in reading))
+        names = {one["consumerName"] for one in reading}  # kept when a broker is restarted
+        if names and self._before and not names & self._before:
             self.restarts += 1
-        self._before = self.readers or self._before
+        self._before = names or self._before
 
     def _parts(self) -> list[str]:
         return broker.partitions(self.stream.topic)

@@ -19,6 +19,7 @@ from workbench.errors import ServicesError
 from workbench.services.artifacts import cache, fetch, locked
 from workbench.services.jdk import java
 
+POSITIONING = "workbench-position"  # consumer of `java/CursorPosition`, there for a moment
 _SOURCES = Path(__file__).with_name("java")
 
 
@@ -79,4 +80,4 @@ def _replace_classes(released: Path, classes: Path, new: Path) -> None:
             jar.write(path, name)
 
 
-__all__ = ["connector_jars"]
+__all__ = ["POSITIONING", "connector_jars"]

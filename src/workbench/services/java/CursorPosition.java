@@ -21,6 +21,9 @@ import org.apache.pulsar.client.impl.MessageIdImpl;
 public final class CursorPosition implements Serializable {
     private static final long serialVersionUID = 1L;
 
+    /** Name of the consumer that is there for a moment, which is not yet the one that reads. */
+    private static final String NAME = "workbench-position"; // as in connector.py
+
     private final MessageId messageId;
     private final boolean include;
     private final Long timestamp;
@@ -44,6 +47,7 @@ public final class CursorPosition implements Serializable {
                 client.newConsumer(Schema.AUTO_CONSUME())
                         .topic(topic)
                         .subscriptionName(subscription)
+                        .consumerName(NAME)
                         .subscribe()) {
             if (timestamp != null) {
                 consumer.seek(timestamp);
