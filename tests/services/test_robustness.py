@@ -8,6 +8,7 @@ import pulsar
 import pytest
 
 from workbench import services as room
+from workbench.endpoints import home
 from workbench.errors import ServicesError
 from workbench.services import connect, ingest_frame, offload, offloading
 
@@ -38,6 +39,8 @@ def test_a_killed_broker_comes_up_again_with_all_it_acknowledged(services):
     while room.status(["pulsar"])[0].state != "down" and time.monotonic() < deadline:
         time.sleep(0.1)
 
+    log = home() / "logs" / "pulsar.log"
+    logged = log.stat().st_size
     (after,) = room.up(["pulsar"])
 
     assert (after.state, after.address) == ("up", before.address)
@@ -45,6 +48,10 @@ def test_a_killed_broker_comes_up_again_with_all_it_acknowledged(services):
     send("killed", start=1000)
     assert [one.entries for one in offload("killed").ledgers] == [5, 5, 5]
     assert values("killed") == list(range(1500))
+    with log.open("rb") as file:
+        file.seek(logged)
+        # its bookie is not busy registering anew for ever, because it was registered before
+        assert file.read().count(b"Successfully re-acquired lock") < 10
 
 
 @pytest.mark.pulsar

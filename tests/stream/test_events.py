@@ -87,6 +87,34 @@ def test_limits_sums_and_patterns_alert_without_a_detector(store, stations, kept
     assert set(fallen["threshold"]) == {-0.05}
 
 
+@pytest.mark.flink
+def test_an_alarm_by_any_rule_is_set_and_reset_as_in_the_batch_path(store, kept, content):
+    rules = [(1, 1, 1), (1, 1, 4), (1, 4, 2), (2, 2, 1), (2, 3, 4), (3, 9, 2), (10, 30, 4)]
+    limits = {
+        f"limit_{k}_{n}_{m}": {"when": "pressure_bar > 0.7", "rule": {"k": k, "n": n, "m": m}}
+        for k, n, m in rules
+    }
+    fields = {name: value for name, value in content().items() if name != "window"}
+    stream = parse_stream("rules", {**fields, "detector": "none", "limits": limits})
+
+    alerts = run(stream, kept).alerts
+
+    at = ["sensor", "start"]
+    told = ["peak_time", "stop", "peak_score", "readings"]
+    for (k, n, m), kind in zip(rules, limits, strict=True):
+        found = alerts[alerts["kind"] == kind].set_index(at).sort_index()[told]
+        expected = detectors.episodes(
+            kept["ms"].to_numpy(), kept["pump"].to_numpy(), kept["pressure_bar"].to_numpy(), 0.7,
+            EpisodeRule(k, n, m),
+        ).set_index(at).sort_index(kind="stable")[told]  # fmt: skip
+        expected = expected[~expected.index.duplicated(keep="last")]  # one id, by DESIGN D9
+        pd.testing.assert_index_equal(found.index, expected.index)
+        closed = found["stop"].notna()
+        assert closed.sum() > 3, kind
+        assert (~closed).sum() <= kept["pump"].nunique(), kind  # still on when the readings end
+        pd.testing.assert_frame_equal(found[closed], expected[closed], check_dtype=False)
+
+
 def _episodes(kept, values, threshold, rule=None):
     found = detectors.episodes(
         kept["ms"].to_numpy(),

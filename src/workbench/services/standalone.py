@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import requests
 import yaml
 
 from workbench.endpoints import home
+from workbench.errors import ServicesError
 from workbench.services.artifacts import PULSAR, fetch, function_packages, pulsar_home
+from workbench.services.compilation import jar
 from workbench.services.jdk import java
 from workbench.services.processes import start
 from workbench.services.state import BUCKET, State
@@ -60,6 +63,8 @@ def launch(state: State) -> None:
     conf = folder / "standalone.conf"
     conf.write_text(_configure(distribution, _settings(state, folder)), encoding="utf-8")
     command = [distribution / "bin" / "pulsar", "standalone", "-nss"]
+    if (folder / "metadata").is_dir():
+        _forget_bookies(distribution, folder / "metadata")
     functions = state["options"]["functions"]
     command += ["-fwc", _worker_conf(distribution, folder)] if functions else ["-nfw"]
     places = ["--metadata-dir", folder / "metadata", "--bookkeeper-dir", folder / "bookkeeper"]
@@ -79,6 +84,21 @@ def launch(state: State) -> None:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         },
     )
+
+
+def _forget_bookies(distribution: Path, metadata: Path) -> None:
+    """Remove what a bookie that was killed left behind: `java/standalone` says why."""
+    sources = Path(__file__).parent / "java" / "standalone"
+    lib = distribution / "lib"
+    ours = jar(sources, sorted(lib.glob("org.apache.pulsar-pulsar-metadata-*.jar")))
+    command = [java(), "-cp", f"{ours}:{lib}/*", "ForgetBookies", metadata]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if done.returncode:
+        raise ServicesError(
+            f"Pulsar's metadata cannot be opened: {done.stderr.strip().splitlines()[-1:]}",
+            where=metadata,
+            hint="does another Pulsar run on it? workbench services status",
+        )
 
 
 def _worker_conf(distribution: Path, folder: Path) -> Path:

@@ -31,6 +31,9 @@ SCORES = {
     "threshold": "DOUBLE",
     "package": "STRING",
 }
+# The connector hands readings on by the hundred, or after ten seconds: where one comes each second,
+# so late. It looks at a request to stop no sooner.
+_FETCH = {"pulsar.source.maxFetchTime": "50", "pulsar.source.maxFetchRecords": "1000"}
 # SQL that makes text of a message id: for files it is text already
 MESSAGE_ID = {"files": "{}", "pulsar": "message_id_text({})"}
 
@@ -92,6 +95,7 @@ def pulsar_source(stream: Stream, known: Endpoints, *, start: str, subscription:
         "format": "reading",
         "source.start.message-id": start,
         "source.subscription-name": subscription,
+        **_FETCH,
         **_token(known),
     }
     row_time, event_ms = _pulsar_times(stream)

@@ -70,9 +70,13 @@ def _sum(stream: Stream, name: str, one: Sum) -> str:
 
 
 def limited(stream: Stream, limit: Limit) -> str:
-    """Return readings with what a limit says of them, as if a detector had scored them."""
+    """Return readings with what a limit says of them, as if a detector had scored them.
+
+    A limit that asks for no window asks for one all the same: that is what orders the readings.
+    """
     columns = quoted("message_id", "event_ms", "ts", "sensor", *stream.measured)
-    view = next((f"sum_{one}" for one in stream.sums if one in limit.words), "windows")
+    of_sum = next((f"sum_{one}" for one in stream.sums if one in limit.words), "")
+    view = of_sum or "windows WHERE `past` IS NOT NULL"
     return (
         f"SELECT {columns}, CAST({limit.value} AS DOUBLE) AS `score`, "
         f"CAST({limit.limit} AS DOUBLE) AS `threshold`,\n"
