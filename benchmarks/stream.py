@@ -3,8 +3,8 @@
     python benchmarks/stream.py [--quick] [--json]
 
 Rates are readings a second in steady state: the slope of what Flink's own metrics say went through
-the scoring, over the last 60 % of a run. Generator runs read Flink's datagen (1,000 sensors, one
-reading a millisecond of event time, one channel) and write to its blackhole.
+the scoring, over the last 60 % of a run. Generator runs read made-up numbers (1,000 sensors, one
+reading a millisecond of event time, one channel) and write to Flink's blackhole.
 
     mean, pca, knn, iforest   generator to blackhole, scores and alerts, by the detector
     pulsar_pca_rate           JSON readings on a real broker to alerts on it
@@ -82,18 +82,34 @@ def stream(name: str = "bench", **more: Any) -> Stream:
     return parse_stream(name, {**known, **topics, **more})
 
 
-def generator(readings: int, sensors: int) -> str:
-    """Return the source of a bounded run."""
-    return (
-        "CREATE TEMPORARY TABLE source (`i` BIGINT, `message_id` AS CAST(`i` AS STRING), "
-        f"`event_ms` AS {START_MS} + `i`, "
-        f"`machine_part` AS CONCAT('s-', CAST(MOD(`i`, {sensors}) AS STRING)), "
-        "`value` AS SIN(`i` * 0.7) + RAND(), "
-        f"`ts` AS TO_TIMESTAMP_LTZ({START_MS} + `i`, 3), "
-        f"WATERMARK FOR `ts` AS `ts` - {events.interval(1)}) WITH ('connector' = 'datagen', "
-        "'rows-per-second' = '1000000000', 'fields.i.kind' = 'sequence', "
-        f"'fields.i.start' = '0', 'fields.i.end' = '{readings - 1}')"
+def generator(env: Any, readings: int, sensors: int) -> None:
+    """Define the source of a bounded run.
+
+    (Flink's `datagen` keeps all numbers that it has still to give in memory and in checkpoints.)
+    """
+    from pyflink.common import Types, WatermarkStrategy
+    from pyflink.datastream import StreamExecutionEnvironment
+    from pyflink.datastream.connectors.number_seq import NumberSequenceSource
+    from pyflink.table import Schema
+
+    numbers = StreamExecutionEnvironment(env._j_tenv.execEnv()).from_source(
+        NumberSequenceSource(0, readings - 1),
+        WatermarkStrategy.no_watermarks(),
+        "numbers",
+        Types.LONG(),
     )
+    made = {
+        "message_id": "CAST(`f0` AS STRING)",
+        "event_ms": f"{START_MS} + `f0`",
+        "machine_part": f"CONCAT('s-', CAST(MOD(`f0`, {sensors}) AS STRING))",
+        "value": "SIN(`f0` * 0.7) + RAND()",
+        "ts": f"TO_TIMESTAMP_LTZ({START_MS} + `f0`, 3)",
+    }
+    schema = Schema.new_builder().column("f0", "BIGINT")
+    for name, expression in made.items():
+        schema.column_by_expression(name, expression)
+    schema.watermark("ts", f"`ts` - {events.interval(1)}")
+    env.create_temporary_view("source", numbers, schema.build())
 
 
 def free_port() -> int:
@@ -115,7 +131,7 @@ def generated(method: str, readings: int, sensors: int = SENSORS, **more: str) -
     jar = {"pipeline.jars": function_jar().as_uri()}
     found, env = stream(), environment(**settings(port, **jar, **more))
     package_id = package(method)
-    execute(env, generator(readings, sensors), found)
+    generator(env, readings, sensors)
     define(env, found, find_package(package_id), package_id, message_id="{}")
     for name in ("alerts", "scores"):
         sink = ends.table(f"{name}_sink", written(found, name), {"connector": "blackhole"})
@@ -183,7 +199,7 @@ def row_at_a_time(readings: int, mode: str) -> float:
     port = free_port()
     env = environment(**settings(port, **{"python.execution-mode": mode}))
     found = stream()
-    execute(env, generator(readings, SENSORS), found)
+    generator(env, readings, SENSORS)
     env.create_temporary_function("row_score", udf(score, result_type=DataTypes.DOUBLE()))
     execute(env, ends.table("sink", {"score": "DOUBLE"}, {"connector": "blackhole"}), found)
     # an exchange between source and function: the source's task has no numbers of its own

@@ -44,6 +44,7 @@ def _settings(state: State, folder: Path) -> dict[str, object]:
         "taskmanager.host": "127.0.0.1",
         "taskmanager.numberOfTaskSlots": 4,
         "taskmanager.memory.process.size": "1600m",
+        "env.java.opts.taskmanager": "-XX:+UseParallelGC",  # as a job in our own process has
         "io.tmp.dirs": folder / "tmp",
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
