@@ -195,7 +195,6 @@ def row_at_a_time(readings: int, mode: str) -> float:
             return float("nan")
         return float(detector.score(np.array(window)[np.newaxis, :, np.newaxis])[0])
 
-    os.environ["PYTHONPATH"] = os.pathsep.join([*site.getsitepackages(), *sys.path])
     port = free_port()
     env = environment(**settings(port, **{"python.execution-mode": mode}))
     found = stream()
@@ -347,6 +346,8 @@ def main() -> None:
     asked = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="workbench-bench-"))
     os.environ |= {"WORKBENCH_HOME": str(home), "WORKBENCH_STORE": str(home / "store")}
+    # for thread mode, in which Python runs within the JVM: it looks there when the JVM starts
+    os.environ["PYTHONPATH"] = os.pathsep.join([*site.getsitepackages(), *sys.path])
     result = {}
     try:
         services.up(["s3", "pulsar"])
