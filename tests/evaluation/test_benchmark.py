@@ -15,6 +15,7 @@ from workbench.evaluation import (
     judge_nab,
     nab_floors,
     nab_folder,
+    nab_interval,
     nab_score,
     read_nab,
     run_nab,
@@ -136,6 +137,33 @@ def test_the_command_writes_files_for_nab_and_prints_the_figures(small, tmp_path
     table = pd.read_csv(written[0])
     assert table["anomaly_score"][400] == table["anomaly_score"].max() > 0
     assert "nab_standard" in CliRunner().invoke(nab, asked).output
+
+
+def test_the_interval_of_a_nab_score_is_as_wide_as_series_differ(small):
+    series = read_nab(small)
+    early, never = np.zeros(800), np.zeros(800)
+    early[381] = 0.9
+    alike = [(series[0], early)] * 5
+    mixed = [(series[0], early)] * 5 + [(series[1], never)] * 5
+
+    for scored in (alike, mixed):
+        found = nab_score(scored)
+        low, high = nab_interval(scored, found.threshold)
+        assert low <= found.score <= high
+        assert (high - low > 20) == (scored is mixed)
+        assert nab_interval(scored, found.threshold) == (low, high)
+
+
+def test_calls_become_alerts_from_the_end_of_probation_on(small):
+    first = read_nab(small)[0]
+    scores = np.zeros(800)
+    scores[[10, 400, 401, 700]] = 0.9, 0.9, np.nan, 0.5
+
+    alerts = NabPass("one", (first,), (scores,), {}, 0.0).called(first, 0.5)
+
+    assert list(alerts.index) == [400, 700]
+    assert set(alerts["sensor"]) == {"made/0.csv"}
+    assert alerts["start"].tolist() == first.frame()["event_time"].iloc[[400, 700]].tolist()
 
 
 @needs_nab

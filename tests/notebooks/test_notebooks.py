@@ -164,6 +164,8 @@ def test_leaderboard_ranks_a_detector_above_the_floors(store):
     assert run.metrics["vus_pr"] > 1.5 * run.metrics["vus_pr_random"]
     assert run.metrics["vus_pr_low"] <= run.metrics["vus_pr"] <= run.metrics["vus_pr_high"]
     assert run.metrics["nab_low_fn"] > 0
+    assert run.metrics["nab_standard_low"] <= run.metrics["nab_standard"]
+    assert run.metrics["nab_standard"] <= run.metrics["nab_standard_high"]
 
 
 @pytest.mark.notebook

@@ -218,12 +218,12 @@ def test_what_is_no_reading_is_named_and_the_job_goes_on(
     from workbench.stream import start
 
     package = add_package(package_folder)
-    append(Promotion("watched", "challenger", package, BEGINNING, "2026-01-01T00:00:00Z"))
     topics = {
         name: f"persistent://public/default/watched-{name}"
         for name in ("topic", "alerts", "scores", "shadow", "refused", "heartbeat")
     }
-    stream = parse_stream("watched", content(**topics))
+    silence = {"dead": {"template": "silent_topic", "after_s": 8}}
+    stream = parse_stream("watched", content(**topics, patterns=silence))
     sent = {"sensor": "pump", "time": "event_time", "values": list(stream.channels)}
     readings = pd.concat([readings.head(300), readings.iloc[299:]], ignore_index=True)
     ingest_frame(readings.head(300), stream.topic, **sent)
@@ -241,6 +241,9 @@ def test_what_is_no_reading_is_named_and_the_job_goes_on(
         producer = client.create_producer(stream.topic, batching_enabled=False)
         ids = [str(producer.send(value)) for value in wrong]
     job = start(stream, package=package, position="earliest", restarts=0)
+    early = _read(topics["scores"], 200, job)
+    append(Promotion("watched", "challenger", package, BEGINNING, "2026-01-01T00:00:00Z"))
+    time.sleep(6)  # a running job reads the promotions anew every 5 s
     ingest_frame(readings.iloc[300:], stream.topic, **sent)
     batch = detectors.detect(
         detectors.load(package_folder), readings, sensor="pump", lateness_ms=30_000
@@ -251,6 +254,7 @@ def test_what_is_no_reading_is_named_and_the_job_goes_on(
     refused = _read(topics["refused"], len(wrong), job)
     shadow = _read(topics["shadow"], 3, job)
     beats = _read(topics["heartbeat"], 2, job)
+    alerts = _read(topics["alerts"], 3, job)
 
     assert job.state() == "RUNNING"
     job.stop()
@@ -264,6 +268,11 @@ def test_what_is_no_reading_is_named_and_the_job_goes_on(
     assert set(np.round(there, 9)) <= set(np.round(batch.scores[~np.isnan(batch.scores)], 9))
     assert len(there) > 1000
     assert {one["package"] for one in shadow} == {package}
+    first = {one["first_message_id"] for one in shadow}
+    assert not first & {one["message_id"] for one in early}  # nobody was challenger yet
+    silent = [one for one in alerts if one["kind"] == "dead"]
+    assert pd.Timestamp(silent[-1]["start"]) == readings["event_time"].max()
+    assert {one["sensor"] for one in silent} == {"topic"}
     total = {name: sum(beat[name] for beat in beats) for name in COUNTERS}
     assert total["refused"] == len(wrong)
     assert total["read"] == len(readings) + len(wrong)

@@ -20,7 +20,7 @@ from workbench.evaluation.curves import auc_pr, period, vus_pr
 from workbench.evaluation.events import EventReport, event_report, joined
 from workbench.evaluation.labels import labelled, read_labels
 from workbench.evaluation.nab import NabSeries, nab_folder, read_nab, write_nab
-from workbench.evaluation.nab_score import PROFILES, NabScore, nab_score
+from workbench.evaluation.nab_score import PROFILES, NabScore, nab_interval, nab_score
 from workbench.evaluation.onsets import onsets, surprise
 from workbench.evaluation.own import Evaluation, all_rows, evaluate, read_series
 from workbench.evaluation.ranking import floor_scores, judge, leaderboard, summary
@@ -50,6 +50,7 @@ __all__ = [
     "leaderboard",
     "nab_floors",
     "nab_folder",
+    "nab_interval",
     "nab_score",
     "onsets",
     "period",

@@ -57,6 +57,14 @@ class NabPass:
         both = list(zip(self.series, self.scores, strict=True))
         return both if half is None else both[half::2]
 
+    def called(self, series: NabSeries, threshold: float) -> pd.DataFrame:
+        """Return the rows of a series that score at or above a threshold, as alerts of one row."""
+        scores = dict(zip(self.series, self.scores, strict=True))[series]
+        rows = np.flatnonzero(scores >= threshold)  # NaN never is
+        starts = series.frame()["event_time"].iloc[rows[rows >= series.probation]]
+        stops = starts + pd.Timedelta(milliseconds=1)
+        return pd.DataFrame({"sensor": series.name, "start": starts, "stop": stops})
+
 
 def run_nab(
     spec: Mapping[str, Any],

@@ -94,6 +94,34 @@ def nab_score(
     )
 
 
+def nab_interval(
+    scored: Sequence[tuple[NabSeries, Floats]],
+    threshold: float,
+    *,
+    profile: str = "standard",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the 95 % interval of the NAB score at one threshold, by a bootstrap over series.
+
+    Parameters
+    ----------
+    scored, profile
+        As for `nab_score`.
+    threshold
+        The one of `nab_score`: it is not chosen anew for each resample.
+    """
+    weights = PROFILES[profile]
+    gained, windows = np.empty(len(scored)), np.empty(len(scored))
+    for at, (series, scores) in enumerate(scored):
+        rows, gains = _gains(series, scores, weights)
+        gained[at], windows[at] = gains[rows >= threshold].sum(), len(series.windows)
+    drawn = np.random.default_rng(seed).integers(len(scored), size=(resamples, len(scored)))
+    perfect = (weights.tp + weights.fn) * windows[drawn].sum(axis=1)
+    low, high = np.percentile(100 * gained[drawn].sum(axis=1) / perfect, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def _best(rows: Floats, gains: Floats) -> tuple[float, float]:
     """Return the largest sum of gains over all thresholds, and that threshold."""
     order = np.argsort(-rows, kind="stable")
