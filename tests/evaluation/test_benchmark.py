@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,7 @@ def test_the_interval_of_a_nab_score_is_as_wide_as_series_differ(small):
     early[381] = 0.9
     alike = [(series[0], early)] * 5
     mixed = [(series[0], early)] * 5 + [(series[1], never)] * 5
+    calm = replace(series[2], windows=())
 
     for scored in (alike, mixed):
         found = nab_score(scored)
@@ -152,6 +154,13 @@ def test_the_interval_of_a_nab_score_is_as_wide_as_series_differ(small):
         assert low <= found.score <= high
         assert (high - low > 20) == (scored is mixed)
         assert nab_interval(scored, found.threshold) == (low, high)
+    # a resample of calm series alone has no score
+    assert nab_interval([(calm, never), (series[0], early)], 0.5) == pytest.approx(
+        (100, 100), abs=2
+    )
+    with pytest.raises(EvaluationError) as error:
+        nab_interval([(calm, never)], 0.5)
+    assert str(error.value) == "no series has a labelled window, the NAB score does not exist"
 
 
 def test_calls_become_alerts_from_the_end_of_probation_on(small):

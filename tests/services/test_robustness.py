@@ -10,7 +10,7 @@ import pytest
 from workbench import services as room
 from workbench.endpoints import home
 from workbench.errors import ServicesError
-from workbench.services import connect, ingest_frame, offload, offloading
+from workbench.services import artifacts, connect, ingest_frame, offload, offloading, standalone
 
 
 def send(topic, n=500, start=0):
@@ -52,6 +52,19 @@ def test_a_killed_broker_comes_up_again_with_all_it_acknowledged(services):
         file.seek(logged)
         # its bookie is not busy registering anew for ever, because it was registered before
         assert file.read().count(b"Successfully re-acquired lock") < 10
+
+
+@pytest.mark.pulsar
+def test_metadata_that_a_broker_has_open_is_left_alone(services):
+    folder = home() / "pulsar"
+
+    with pytest.raises(ServicesError) as error:
+        standalone._forget_bookies(artifacts.pulsar_home(), folder)
+
+    assert error.value.message.startswith("Pulsar's metadata cannot be opened: While lock file: ")
+    assert "\n" not in error.value.message
+    assert error.value.where == str(folder / "metadata")
+    assert error.value.hint == "does another Pulsar run on it? workbench services status"
 
 
 @pytest.mark.pulsar

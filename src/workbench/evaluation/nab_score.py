@@ -110,13 +110,20 @@ def nab_interval(
         As for `nab_score`.
     threshold
         The one of `nab_score`: it is not chosen anew for each resample.
+
+    Raises
+    ------
+    EvaluationError
+        As `nab_score`.
     """
+    nab_score(scored, threshold=threshold, profile=profile)  # checks what it is given
     weights = PROFILES[profile]
     gained, windows = np.empty(len(scored)), np.empty(len(scored))
     for at, (series, scores) in enumerate(scored):
         rows, gains = _gains(series, scores, weights)
         gained[at], windows[at] = gains[rows >= threshold].sum(), len(series.windows)
     drawn = np.random.default_rng(seed).integers(len(scored), size=(resamples, len(scored)))
+    drawn = drawn[windows[drawn].sum(axis=1) > 0]  # of the others there is no score
     perfect = (weights.tp + weights.fn) * windows[drawn].sum(axis=1)
     low, high = np.percentile(100 * gained[drawn].sum(axis=1) / perfect, [2.5, 97.5])
     return float(low), float(high)

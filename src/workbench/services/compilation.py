@@ -11,7 +11,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from workbench.errors import ServicesError
-from workbench.services.artifacts import cache, fetch, locked
+from workbench.services.artifacts import ECJ, cache, fetch, locked
 from workbench.services.jdk import java
 
 
@@ -51,10 +51,10 @@ def jar(sources: Path, class_path: Sequence[Path], *, into: Path | None = None) 
 
 
 def _digest(sources: Path, class_path: Sequence[Path]) -> str:
-    """Return what tells one build from another: the sources, and the jars' names."""
-    digest = hashlib.sha256("\n".join(one.name for one in class_path).encode())
+    """Return what tells one build from another: sources, compiler, and the jars' names."""
+    digest = hashlib.sha256("\n".join([ECJ, *(one.name for one in class_path)]).encode())
     for path in sorted(one for one in sources.rglob("*") if one.is_file()):
-        digest.update(path.read_bytes())
+        digest.update(str(path.relative_to(sources)).encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -20,6 +20,7 @@ from workbench.services.processes import start
 from workbench.services.state import BUCKET, State
 
 PORTS = ("broker", "web", "bookie")
+_FORGET_S = 120  # 1 s on an idle core
 _MEMORY = "-Xms256m -Xmx768m -XX:MaxDirectMemorySize=768m"
 _INTERCEPTORS = "org.apache.pulsar.common.intercept.Append{}MetadataInterceptor"
 
@@ -63,8 +64,7 @@ def launch(state: State) -> None:
     conf = folder / "standalone.conf"
     conf.write_text(_configure(distribution, _settings(state, folder)), encoding="utf-8")
     command = [distribution / "bin" / "pulsar", "standalone", "-nss"]
-    if (folder / "metadata").is_dir():
-        _forget_bookies(distribution, folder / "metadata")
+    _forget_bookies(distribution, folder)
     functions = state["options"]["functions"]
     command += ["-fwc", _worker_conf(distribution, folder)] if functions else ["-nfw"]
     places = ["--metadata-dir", folder / "metadata", "--bookkeeper-dir", folder / "bookkeeper"]
@@ -86,16 +86,23 @@ def launch(state: State) -> None:
     )
 
 
-def _forget_bookies(distribution: Path, metadata: Path) -> None:
-    """Remove what a bookie that was killed left behind: `java/standalone` says why."""
-    sources = Path(__file__).parent / "java" / "standalone"
-    lib = distribution / "lib"
+def _forget_bookies(distribution: Path, folder: Path) -> None:
+    """Remove what a bookie that was killed left behind: `java/standalone` says why.
+
+    The jar is made at the first start, though nothing is left behind then: later there may be no
+    network to fetch a compiler from.
+    """
+    sources, lib = Path(__file__).parent / "java" / "standalone", distribution / "lib"
     ours = jar(sources, sorted(lib.glob("org.apache.pulsar-pulsar-metadata-*.jar")))
-    command = [java(), "-cp", f"{ours}:{lib}/*", "ForgetBookies", metadata]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    metadata = folder / "metadata"
+    if not metadata.is_dir():
+        return
+    options = [f"-Djava.io.tmpdir={folder / 'tmp'}", "-cp", f"{ours}:{lib}/*"]
+    command = [str(java()), *options, "ForgetBookies", str(metadata)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_FORGET_S)
     if done.returncode:
         raise ServicesError(
-            f"Pulsar's metadata cannot be opened: {done.stderr.strip().splitlines()[-1:]}",
+            f"Pulsar's metadata cannot be opened: {done.stderr.strip()}",
             where=metadata,
             hint="does another Pulsar run on it? workbench services status",
         )

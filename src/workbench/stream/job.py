@@ -41,6 +41,7 @@ _WORKERS_OWN = {"TABLE_LOCAL_TIME_ZONE"}  # what a worker reads of its variables
 # 100,000 sensors, where this one lets 85,000 pass.
 _BRIEF = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _STEADY = ("-XX:+UseParallelGC",)
+_COLLECTOR = re.compile(r"-XX:\+Use\w+GC")
 _FILES = ("alerts", "scores", "late")
 _CAUSE = re.compile(r"^(?:Caused by: |: )?[\w.$]+(?:Exception|Error): (.+)$", re.MULTILINE)
 
@@ -143,14 +144,17 @@ def _prepare_java(*, brief: bool) -> None:
 
 
 def _add_java_options(options: tuple[str, ...]) -> None:
-    """Let the JVM that PyFlink starts have these, where it has none of ours yet."""
+    """Let the JVM that PyFlink starts have these, and no collector beside one of the user's."""
     import pyflink
     from pyflink.pyflink_gateway_server import get_jvm_opts
 
     conf = Path(pyflink.__file__).parent / "conf"
     given = get_jvm_opts({**os.environ, "FLINK_CONF_DIR": str(conf)})
-    if not {*_BRIEF, *_STEADY} & set(given):
-        os.environ["FLINK_ENV_JAVA_OPTS"] = " ".join([*given, *options])
+    # what a job before this one asked for, maybe in the process that started this one
+    users = [one for one in given if one not in {*_BRIEF, *_STEADY}]
+    if any(_COLLECTOR.fullmatch(one) for one in users):
+        options = tuple(one for one in options if not _COLLECTOR.fullmatch(one))
+    os.environ["FLINK_ENV_JAVA_OPTS"] = " ".join([*users, *options])
 
 
 def _keep_own_variables() -> None:

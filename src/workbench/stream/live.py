@@ -76,7 +76,7 @@ class Job:
                 finished.result()
 
     def stop(self) -> None:
-        """End the job; what it has not yet acknowledged comes again at the next start."""
+        """End the job without a savepoint: the next one begins where its position says."""
         with failure():
             self._client.cancel().result()
 

@@ -28,8 +28,7 @@ public final class Alarm extends AggregateFunction<Row, Alarm.Latch> {
     /** What is remembered of a sensor: few numbers, and from `startMs` on its newest alarm. */
     public static final class Latch {
         public long readings = 0; // so far
-        public long hits = 0; // how many of them were above
-        public long[] last = new long[0]; // the last k of those, by number, as a ring
+        public long[] above = new long[0]; // the last k of them that were above, by number
         public boolean on = false;
         public boolean speaks = false; // at the newest reading
         public Long startMs;
@@ -91,15 +90,21 @@ public final class Alarm extends AggregateFunction<Row, Alarm.Latch> {
     private static boolean turns(Latch latch, int k, int n, int m, boolean above) {
         latch.readings++;
         if (above) {
-            if (latch.hits == 0) {
-                latch.last = new long[k];
-            }
-            latch.last[(int) (latch.hits++ % k)] = latch.readings;
+            latch.above = append(latch.above, latch.readings, k);
         }
-        if (latch.hits >= k && latch.readings - latch.last[(int) (latch.hits % k)] < n) {
-            return true; // the last but k - 1 of those above is one of the last n
+        int held = latch.above.length; // more than k where k was larger when the state was saved
+        if (held >= k && latch.readings - latch.above[held - k] < n) {
+            return true;
         }
-        return latch.on && latch.readings - latch.last[(int) ((latch.hits - 1) % k)] < m;
+        return latch.on && latch.readings - latch.above[held - 1] < m;
+    }
+
+    private static long[] append(long[] numbers, long one, int most) {
+        int kept = Math.min(numbers.length, most - 1);
+        long[] appended = new long[kept + 1];
+        System.arraycopy(numbers, numbers.length - kept, appended, 0, kept);
+        appended[kept] = one;
+        return appended;
     }
 
     private static boolean higher(Double score, Double than) {

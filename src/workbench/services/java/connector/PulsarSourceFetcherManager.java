@@ -76,6 +76,7 @@ public class PulsarSourceFetcherManager
     }
 
     private SplitFetcher<Message<byte[]>, PulsarPartitionSplit> fetcher(String splitId) {
+        fetchersOfSplits.values().retainAll(fetchers.values()); // one that was idle may be gone
         return fetchersOfSplits.computeIfAbsent(
                 splitId,
                 id -> {

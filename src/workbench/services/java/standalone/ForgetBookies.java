@@ -14,16 +14,29 @@ import org.apache.pulsar.metadata.api.MetadataStoreFactory;
 public final class ForgetBookies {
     private static final String REGISTERED = "/ledgers/available";
 
-    public static void main(String[] metadata) throws Exception {
+    public static void main(String[] metadata) {
+        try {
+            forget(metadata[0]);
+        } catch (Exception err) {
+            Throwable cause = err;
+            while (cause.getCause() != null) {
+                cause = cause.getCause();
+            }
+            System.err.println(cause.getMessage());
+            System.exit(1);
+        }
+        System.exit(0); // the store leaves threads behind
+    }
+
+    private static void forget(String metadata) throws Exception {
         MetadataStoreConfig config = MetadataStoreConfig.builder().build();
-        try (MetadataStore store = MetadataStoreFactory.create("rocksdb://" + metadata[0], config)) {
+        try (MetadataStore store = MetadataStoreFactory.create("rocksdb://" + metadata, config)) {
             for (String bookie : store.getChildren(REGISTERED).join()) {
                 if (!bookie.equals("readonly")) { // no bookie: those that take no more writes
                     store.delete(REGISTERED + "/" + bookie, Optional.empty()).join();
                 }
             }
         }
-        System.exit(0); // the store leaves threads behind
     }
 
     private ForgetBookies() {}
