@@ -6,6 +6,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from workbench import runs
+from workbench.runs.store import sweep_partial
 
 COUNT = int(os.environ.get("SOAK_RUNS", "6"))
 JOBS = "8" if COUNT > 100 else "2"
@@ -50,6 +52,22 @@ def begin_and_stop(folder, ending, after):
         assert process.poll() is None
     process.send_signal(ending)
     return process.communicate(timeout=60)[1], process.returncode
+
+
+def test_what_a_dead_worker_left_is_removed_though_nobody_waited_for_it(tmp_path):
+    with subprocess.Popen(["true"]) as dead, subprocess.Popen(["sleep", "60"]) as living:
+        while psutil.Process(dead.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        host = socket.gethostname()
+        names = [f".partial-{host}-{one.pid}-abc" for one in (dead, living)]
+        for name in [*names, ".partial-elsewhere-1-abc"]:
+            (tmp_path / name / "figures").mkdir(parents=True)
+
+        sweep_partial(tmp_path)
+
+        living.kill()
+    kept = [f".partial-{host}-{living.pid}-abc", ".partial-elsewhere-1-abc"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
 @pytest.mark.notebook

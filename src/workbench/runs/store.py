@@ -207,8 +207,16 @@ def sweep_partial(store: Path) -> None:
     """Remove what runs that died on this machine left half written."""
     for path in store.glob(f"{_PARTIAL}*"):
         host, pid = _writer(path.name)
-        if host == socket.gethostname() and not psutil.pid_exists(pid):
+        if host == socket.gethostname() and not _lives(pid):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process runs; one that nobody waited for has ended all the same."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _writer(name: str) -> tuple[str, int]:
