@@ -10,7 +10,7 @@ import pytest
 from workbench import detectors
 from workbench.errors import ServicesError, StreamError
 from workbench.stream import compare, parity, parse_stream, promote, promotions, run, sql, start
-from workbench.stream.job import environment
+from workbench.stream.job import _STEADY, _add_java_options, environment
 from workbench.stream.outcome import newest
 from workbench.stream.promotions import BEGINNING, Promotion, add_package, log_path
 
@@ -144,6 +144,23 @@ def test_a_reading_that_is_not_a_number_is_refused(store, package_folder, stream
         run(stream, readings.assign(flow_l_min="much"), package=package)
 
     assert str(error.value) == "channel flow_l_min holds object, not numbers"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("-Xmx2g", "-Xmx2g -XX:+UseParallelGC"),
+        ("-XX:+UseG1GC -Xmx2g", "-XX:+UseG1GC -Xmx2g"),  # Java refuses two collectors
+        # what a short job asked for, in the process that started this one
+        ("-XX:TieredStopAtLevel=1 -XX:+UseSerialGC", "-XX:+UseParallelGC"),
+    ],
+)
+def test_a_job_that_stays_has_a_collector_of_its_own_or_the_users(monkeypatch, given, expected):
+    monkeypatch.setenv("FLINK_ENV_JAVA_OPTS", given)
+
+    _add_java_options(_STEADY)
+
+    assert os.environ["FLINK_ENV_JAVA_OPTS"] == expected
 
 
 def test_the_sql_shows_every_step(stream):

@@ -67,7 +67,6 @@ public final class Alarm extends AggregateFunction<Row, Alarm.Latch> {
         if (latch.on && !before) {
             latch.startMs = eventMs;
             latch.stopMs = null;
-            latch.peakScore = null;
             latch.threshold = threshold;
             latch.length = 0;
             latch.packageId = packageId;
