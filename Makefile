@@ -25,7 +25,7 @@ test: setup lint  ## everything that CI runs
 soak: setup  ## 500 small runs with 8 jobs, stopped in the middle and resumed: about 20 minutes
 	SOAK_RUNS=500 $(BIN)/python -m pytest tests/runs/test_soak.py
 
-faults: setup  ## 1,000,000 readings through 20 killed processes: about half an hour
+faults: setup  ## 1,000,000 readings through 20 killed processes: about ten minutes
 	FAULTS_READINGS=1000000 FAULTS_ROUNDS=4 $(BIN)/python -m pytest -s tests/stream/test_faults.py
 
 lint: setup
