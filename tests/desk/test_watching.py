@@ -16,13 +16,13 @@ from workbench.stream import parse_stream
 
 def described(**changes):
     return {
-        "topic": "persistent://public/default/watched",
+        "topic": "persistent://public/default/followed",
         "sensor": "pump",
         "channels": list(plant.CHANNELS),
         "lateness_s": 60,
         "window": 10,
-        "alerts": "persistent://public/default/watched-alerts",
-        "heartbeat": "persistent://public/default/watched-beats",
+        "alerts": "persistent://public/default/followed-alerts",
+        "heartbeat": "persistent://public/default/followed-beats",
         **changes,
     }
 
@@ -118,7 +118,7 @@ def test_a_watch_outlives_the_job_and_shows_each_alert_once(
         rule=scored.package.rule, training={},
     )  # fmt: skip
     package = add_package(tmp_path / "package")
-    stream = parse_stream("watched", described())
+    stream = parse_stream("followed", described())
     sent = {"sensor": "pump", "time": "event_time", "values": list(plant.CHANNELS)}
     half = len(scored.readings) // 2
     ingest_frame(scored.readings.head(half), stream.topic, **sent)
