@@ -68,6 +68,16 @@ def test_metadata_that_a_broker_has_open_is_left_alone(services):
 
 
 @pytest.mark.pulsar
+def test_metadata_that_does_not_open_in_time_is_told(services, monkeypatch):
+    monkeypatch.setattr(standalone, "_FORGET_S", 0.05)
+
+    with pytest.raises(ServicesError) as error:
+        standalone._forget_bookies(artifacts.pulsar_home(), home() / "pulsar")
+
+    assert error.value.message == "Pulsar's metadata cannot be opened: no answer within 0.05 s"
+
+
+@pytest.mark.pulsar
 def test_an_offload_waits_in_the_broker_while_the_s3_endpoint_is_away(services):
     send("s3-away")
     room.down(["s3"])

@@ -99,10 +99,14 @@ def _forget_bookies(distribution: Path, folder: Path) -> None:
         return
     options = [f"-Djava.io.tmpdir={folder / 'tmp'}", "-cp", f"{ours}:{lib}/*"]
     command = [str(java()), *options, "ForgetBookies", str(metadata)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_FORGET_S)
-    if done.returncode:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_FORGET_S)
+        said = done.stderr.strip() if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        said = f"no answer within {_FORGET_S:g} s"
+    if said:
         raise ServicesError(
-            f"Pulsar's metadata cannot be opened: {done.stderr.strip()}",
+            f"Pulsar's metadata cannot be opened: {said}",
             where=metadata,
             hint="does another Pulsar run on it? workbench services status",
         )
