@@ -1,13 +1,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from workbench import detectors, replay
 from workbench.cli import cli
 from workbench.errors import StreamError
-from workbench.stream.backtest import backtest
+from workbench.stream import parse_stream
+from workbench.stream.backtest import backtest, order_matters
+from workbench.stream.job import run
 from workbench.stream.promotions import add_package
 
 ARCHIVE = str(Path(__file__).parents[2] / "data" / "archive")
@@ -40,6 +44,7 @@ def test_a_backtest_alerts_as_the_batch_path_does(package, store):
     )
     assert said["readings"] == len(frame)
     assert said["late"] == batch.late.sum()
+    assert said["execution"] == "streaming"  # some readings are of one instant
     assert said["sensors"] == 6
     assert said["alerts"] == len(said["alert"]) == len(batch.episodes) > 0
     assert said["alerts_per_sensor_day"] == pytest.approx(len(batch.episodes) / 6, rel=0.01)
@@ -57,3 +62,60 @@ def test_a_span_without_readings_is_told(store):
         "the archive has no readings of persistent://public/default/pumps "
         "from 2030-01-01T00:00:00Z to the last"
     )
+
+
+@pytest.fixture
+def orderly(readings):
+    """Readings out of order, but none late, and none of a pump's of one instant."""
+    frame = readings.drop_duplicates(["pump", "event_time"]).reset_index(drop=True)
+    while (late := detectors.late(detectors.epoch_ms(frame["event_time"]), 30_000)).any():
+        frame = frame[~late].reset_index(drop=True)
+    assert not frame["event_time"].is_monotonic_increasing
+    return frame
+
+
+@pytest.mark.flink
+def test_batch_execution_says_what_streaming_execution_says(
+    store, package_folder, orderly, content
+):
+    limits = {
+        "over": {"when": "pressure_bar > 1", "rule": {"k": 2, "n": 3, "m": 4}},
+        "falling": {"when": "flow_l_min_per_s < -0.05"},
+    }
+    stream = parse_stream(
+        "both", content(derived={"ratio": "pressure_bar / flow_l_min"}, limits=limits)
+    )
+    given = {"package": add_package(package_folder)}
+
+    batch = run(stream, orderly, batch=True, **given)
+    streamed = run(stream, orderly, **given)
+
+    assert not order_matters(stream, orderly)
+    assert set(batch.alerts["kind"]) == {"episode", "over", "falling"}
+    assert np.isfinite(batch.scores["score"]).sum() > len(orderly) / 2
+    for name, key in {"alerts": "id", "scores": "message_id", "late": "message_id"}.items():
+        one, other = (getattr(found, name).set_index(key) for found in (batch, streamed))
+        pd.testing.assert_frame_equal(one.sort_index(), other.sort_index(), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "shift", "expected"),
+    [
+        ({}, 0, False),
+        ({"limits": {"over": {"when": "pressure_bar > 1"}}}, 0, False),
+        ({"patterns": {"gone": {"template": "silent_sensor", "after_s": 300}}}, 0, True),
+        ({"sums": {"supply": {"of": "flow_l_min", "every_s": 60}}}, 0, True),
+        ({}, -3600, True),  # late
+        ({}, None, True),  # of one instant with another
+    ],
+)
+def test_the_order_of_arrival_matters_to_late_and_equal_times_sums_and_patterns(
+    orderly, content, changes, shift, expected
+):
+    last, last_but_some = orderly.index[-1], orderly.index[orderly["pump"] == "pump-1"][-1]
+    if shift is None:
+        orderly = pd.concat([orderly, orderly.loc[[last_but_some]]], ignore_index=True)
+    else:
+        orderly.loc[last, "event_time"] += pd.Timedelta(seconds=shift)
+
+    assert order_matters(parse_stream("pumps", content(**changes)), orderly) is expected

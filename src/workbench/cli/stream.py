@@ -262,7 +262,8 @@ def backtest(
         f"{said['readings']} readings of {said['sensors']} sensors from {said['first']} to "
         f"{said['last']}: {said['late']} late, {said['alerts']} alerts, "
         f"{said['alerts_per_sensor_day']:g} per sensor and day; "
-        f"start-up {said['startup_s']:.1f} s, then {said['rate']:,.0f} readings/s",
+        f"{said['execution']} execution, start-up {said['startup_s']:.1f} s, "
+        f"then {said['rate']:,.0f} readings/s",
         err=True,
     )
 

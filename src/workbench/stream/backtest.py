@@ -1,7 +1,9 @@
 """What a stream would have said: its SQL, bounded, over a span of the archive.
 
 The readings are exported to a file in their order of arrival, and the same views run over it as a
-bounded streaming job: lateness, promotions and alert ids are those of the live job.
+bounded job: lateness, promotions and alert ids are those of the live job. Where the order of
+arrival does not matter, Flink executes it as a batch: it sorts the readings, on disk if they are
+many, and has one sensor's state at a time in memory instead of that of all.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from workbench.cards import Card, Shown
+from workbench.detectors import epoch_ms, late
 from workbench.errors import StreamError
 from workbench.history import replay
 from workbench.stream.definition import Stream, load_stream
@@ -36,6 +41,8 @@ class Backtest(Shown):
         How many there are.
     days
         Length of the span, days.
+    execution
+        Flink's: `batch`, or `streaming` where the order of arrival matters.
     """
 
     outcome: Outcome
@@ -43,6 +50,7 @@ class Backtest(Shown):
     last: str
     sensors: int
     days: float
+    execution: str
 
     @property
     def alerts_per_sensor_day(self) -> float:
@@ -63,6 +71,7 @@ class Backtest(Shown):
             "scored": int(found.scores["score"].notna().sum()),
             "alerts": len(found.alerts),
             "alerts_per_sensor_day": round(self.alerts_per_sensor_day, 4),
+            "execution": self.execution,
             "startup_s": round(found.startup_s, 2),
             "rate": round(found.rate, 1),
         }
@@ -113,13 +122,26 @@ def backtest(
             f"to {stop or 'the last'}"
         )
     times = frame["event_time"]
+    batch = not order_matters(found, frame)
     return Backtest(
-        outcome=run(found, frame, package=package, folder=folder),
+        outcome=run(found, frame, package=package, folder=folder, batch=batch),
         first=f"{times.min():%Y-%m-%dT%H:%M:%SZ}",
         last=f"{times.max():%Y-%m-%dT%H:%M:%SZ}",
         sensors=int(frame[found.sensor].nunique()),
         days=(times.max() - times.min()).total_seconds() / _DAY_S,
+        execution="batch" if batch else "streaming",
     )
 
 
-__all__ = ["Backtest", "backtest"]
+def order_matters(stream: Stream, frame: pd.DataFrame, *, time: str = "event_time") -> bool:
+    """Return whether readings have to be seen in the order in which they arrived.
+
+    It decides which are late, which of two of one instant comes first in a window, in which order
+    numbers are summed, and what a pattern sees.
+    """
+    twice = frame.duplicated([stream.sensor, time]).any()
+    too_late = late(epoch_ms(frame[time]), stream.lateness_ms).any()
+    return bool(stream.sums or stream.patterns or twice or too_late)
+
+
+__all__ = ["Backtest", "backtest", "order_matters"]

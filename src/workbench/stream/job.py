@@ -35,6 +35,7 @@ _POLL_S = 0.1
 _BUNDLE = 10_000  # readings; Python scores its batches of 1,000 while Flink packs the next
 _BUNDLE_BYTES = 16 << 20  # of windows, at most as long as they hold a batch
 _BOUNDED = {"python__fn_execution__bundle__time": "1000"}  # nobody waits for an alert
+_LONG = 300_000  # readings, from which on a job is not brief
 _WORKERS_OWN = {"TABLE_LOCAL_TIME_ZONE"}  # what a worker reads of its variables
 # A short job compiles quickly instead of well: half the processor time. One that stays has windows
 # that move at each reading, and G1, Flink's own, is at a loss with them: 60,000 readings/s of
@@ -61,13 +62,15 @@ def sql(stream: str | Path | Stream, *, package: str | None = None) -> str:
     return "\n\n".join(f"CREATE TEMPORARY VIEW {name} AS\n{query};" for name, query in queries)
 
 
-def environment(*, brief: bool = False, **settings: str) -> TableEnvironment:
-    """Return a table environment for a streaming job in this process.
+def environment(*, brief: bool = False, batch: bool = False, **settings: str) -> TableEnvironment:
+    """Return a table environment for a job in this process.
 
     Parameters
     ----------
     brief
         For a job of seconds; holds for this process if it is the first that it runs.
+    batch
+        For Flink's batch execution, in place of its streaming execution.
     settings
         Flink's, with `__` for `.` and `_` for `-`.
     """
@@ -80,12 +83,11 @@ def environment(*, brief: bool = False, **settings: str) -> TableEnvironment:
         from pyflink.table import EnvironmentSettings, StreamTableEnvironment
 
         configuration = Configuration()
-        for key, value in {**_SETTINGS, **given}.items():
+        mode = {"execution.runtime-mode": "BATCH" if batch else "STREAMING"}
+        for key, value in {**_SETTINGS, **mode, **given}.items():
             configuration.set_string(key, value)
-        streaming = EnvironmentSettings.new_instance().in_streaming_mode()
-        return StreamTableEnvironment.create(
-            _with_own_classes(configuration), streaming.with_configuration(configuration).build()
-        )
+        known = EnvironmentSettings.new_instance().with_configuration(configuration).build()
+        return StreamTableEnvironment.create(_with_own_classes(configuration), known)
 
 
 def _with_own_classes(configuration: Configuration) -> StreamExecutionEnvironment:
@@ -185,6 +187,7 @@ def define(
     *,
     message_id: str,
     live: bool = False,
+    batch: bool = False,
 ) -> None:
     """Define the scoring functions and the views between the ends.
 
@@ -198,6 +201,8 @@ def define(
         SQL that makes text of a message id.
     live
         Whether there are messages that are no readings, and a wall clock.
+    batch
+        Whether `env` is for batch execution.
     """
     from pyflink.table.udf import udf
 
@@ -213,7 +218,8 @@ def define(
         rules[tag] = rule
     for name, java in JAVA.items():
         env.create_java_temporary_function(name, f"workbench.{java}")
-    for name, query in views(stream, rules, message_id=message_id, live=live).items():
+    made = views(stream, rules, message_id=message_id, live=live, batch=batch)
+    for name, query in made.items():
         execute(env, f"CREATE TEMPORARY VIEW {name} AS\n{query}", stream)
 
 
@@ -256,6 +262,7 @@ def run(
     time_column: str = "event_time",
     package: str | None = None,
     folder: Path | None = None,
+    batch: bool = False,
 ) -> Outcome:
     """Run the job over readings in their order of arrival, to their end.
 
@@ -270,6 +277,10 @@ def run(
         Id of a package in place of the stream's detector.
     folder
         Where to keep the job's files; None: nowhere.
+    batch
+        Let Flink sort the readings, by sensor and time, in place of following their order of
+        arrival: the outcome is the same where none is late, none of a sensor's are of one
+        instant, and the stream has neither sums nor patterns.
 
     Raises
     ------
@@ -285,13 +296,14 @@ def run(
         ends.write_readings(found, source, place / "readings.csv", time=time_column)
         began = time.monotonic()
         jars = function_jar().as_uri()
-        env = environment(brief=True, pipeline__jars=jars, **_BOUNDED)
+        brief = len(source) < _LONG
+        env = environment(brief=brief, batch=batch, pipeline__jars=jars, **_BOUNDED)
         execute(env, ends.file_source(found, place / "readings.csv"), found)
-        define(env, found, first, role, message_id=ends.MESSAGE_ID["files"])
+        define(env, found, first, role, message_id=ends.MESSAGE_ID["files"], batch=batch)
         names = _files(found, first)
         for name in names:
             execute(env, _file_sink(found, name, place), found)
-        seen = place / ("scores" if first else "late")
+        seen = None if batch else place / ("scores" if first else "late")
         startup_s, running_s = _await(inserts(env, found, names), seen, began)
         alerts, scores, late = (output(found, name, place) for name in _FILES)
         times = epoch_ms(source[time_column])
@@ -347,13 +359,18 @@ def failure() -> Iterator[None]:
         raise StreamError(f"the job failed: {reason(err)}", where=logs) from err
 
 
-def _await(statements: StatementSet, scores: Path, began: float) -> tuple[float, float]:
-    """Run to the end; return when the first score was written, and how long it took from there."""
+def _await(statements: StatementSet, scores: Path | None, began: float) -> tuple[float, float]:
+    """Run to the end; return when the first score was written, and how long it took from there.
+
+    Without `scores`, return when the job was submitted: batch execution writes all at the end.
+    """
     first = None
     with failure():
         finished = statements.execute().get_job_client().get_job_execution_result()
+        if scores is None:
+            first = time.monotonic()
         while not finished.done():
-            if first is None and scores.is_dir() and any(scores.iterdir()):
+            if first is None and scores and scores.is_dir() and any(scores.iterdir()):
                 first = time.monotonic()
             time.sleep(_POLL_S)
         finished.result()

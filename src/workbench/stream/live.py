@@ -131,7 +131,7 @@ def launch(
     check_topics(found)
     jars = ";".join(jar.as_uri() for jar in job_jars())
     common = {"pipeline.jars": jars, "execution.checkpointing.interval": "5 s"}
-    env = environment(brief=False, **{**common, **settings})
+    env = environment(brief=False, batch=False, **{**common, **settings})
     return _begin(env, found, first, position, package or found.detector)
 
 

@@ -15,7 +15,8 @@ ts is the event time as Flink's row time. `windows` puts the readings of a senso
 those of equal time in that of arrival; behind it they are taken as they come, which costs neither
 a timer nor a row in state. Its frame is of two rows and `java/LastReadings` remembers more: Flink
 walks through all rows of a bounded frame to take one out, and where a frame begins at the first row
-it fires a timer for every sensor at every watermark.
+it fires a timer for every sensor at every watermark. Batch execution does neither: it sorts, has no
+late readings, and a frame of two rows would forget the others there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ SHADOW = "_shadow"  # tag of the challenger beside the champion
 
 
 def views(
-    stream: Stream, rules: Mapping[str, EpisodeRule], *, message_id: str = "{}", live: bool = False
+    stream: Stream,
+    rules: Mapping[str, EpisodeRule],
+    *,
+    message_id: str = "{}",
+    live: bool = False,
+    batch: bool = False,
 ) -> dict[str, str]:
     """Return the query of each view, in order.
 
@@ -44,17 +50,19 @@ def views(
         SQL that makes text of a message id, `{}` being the column.
     live
         Whether there are messages that are no readings, and a wall clock.
+    batch
+        For Flink's batch execution, which sorts the readings first: no watermark, no late ones.
     """
     found = {
-        "readings": _readings(stream, message_id, late=False),
-        "late": _readings(stream, message_id, late=True),
+        "readings": _readings(stream, message_id, late=False, batch=batch),
+        "late": _readings(stream, message_id, late=True, batch=batch),
         "derived": _derived(stream),
-        "windows": _windows(stream),
+        "windows": _windows(stream, batch=batch),
     }
     alerts = []
     for tag, rule in rules.items():
         found[f"scores{tag}"] = _scores(stream, tag)
-        found[f"alarms{tag}"] = _alarms(stream, tag, rule)
+        found[f"alarms{tag}"] = _alarms(stream, tag, rule, batch=batch)
         alert = _alert(stream, f"alarms{tag}", PATTERN)
         if tag == SHADOW:
             found["shadow"] = alert
@@ -64,7 +72,7 @@ def views(
     for name, limit in stream.limits.items():
         tag = f"_of_{name}"
         found[f"scores{tag}"] = events.limited(stream, limit)
-        found[f"alarms{tag}"] = _alarms(stream, tag, limit.rule)
+        found[f"alarms{tag}"] = _alarms(stream, tag, limit.rule, batch=batch)
         alerts.append(_alert(stream, f"alarms{tag}", name, falls=limit.falls))
     for name, query in events.patterns(stream, live=live).items():
         found[f"events_{name}"] = query
@@ -73,13 +81,15 @@ def views(
     return found | (events.live(stream, message_id) if live else {})
 
 
-def _readings(stream: Stream, message_id: str, *, late: bool) -> str:
+def _readings(stream: Stream, message_id: str, *, late: bool, batch: bool) -> str:
     """DESIGN D10: late is at or below the largest event time before it, less the lateness."""
     machine = f"`{stream.machine}` AS `machine`, " if stream.machine else ""
     known = "CURRENT_WATERMARK(`ts`)"
     kept = (
         f"{known} IS NOT NULL AND `ts` <= {known}" if late else f"{known} IS NULL OR `ts` > {known}"
     )
+    if batch:  # it has no watermark
+        kept = "FALSE" if late else "TRUE"
     return (
         f"SELECT {message_id.format('`message_id`')} AS `message_id`, `event_ms`, `ts`, "
         f"`{stream.sensor}` AS `sensor`, {machine}{quoted(*stream.channels)}\n"
@@ -95,10 +105,12 @@ def _derived(stream: Stream) -> str:
     return f"SELECT *{made}\nFROM readings"
 
 
-def _windows(stream: Stream) -> str:
+def _windows(stream: Stream, *, batch: bool) -> str:
+    frame = "UNBOUNDED" if batch else "1"
     return (
         f"SELECT *,\n  last_readings({stream.depth}, `event_ms`, {quoted(*stream.measured)}) "
-        "OVER (PARTITION BY `sensor` ORDER BY `ts` ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) "
+        "OVER (PARTITION BY `sensor` ORDER BY `ts` "
+        f"ROWS BETWEEN {frame} PRECEDING AND CURRENT ROW) "
         "AS `past`\nFROM derived"
     )
 
@@ -119,7 +131,7 @@ def _scores(stream: Stream, tag: str) -> str:
     )
 
 
-def _alarms(stream: Stream, tag: str, rule: EpisodeRule) -> str:
+def _alarms(stream: Stream, tag: str, rule: EpisodeRule, *, batch: bool) -> str:
     """Return one row where an alarm is set, and one where it is reset.
 
     MATCH_RECOGNIZE could: it walks the whole match again at every reading, minutes for an alarm of
@@ -131,13 +143,14 @@ def _alarms(stream: Stream, tag: str, rule: EpisodeRule) -> str:
     said = ", ".join(f"`said`.`{one}` AS `{one}`" for one in fields)
     peaks = ", ".join(f"`said`.`peak`[{n}] AS `{one}`" for n, one in enumerate(stream.measured, 1))
     kept = ", ".join(f"{one} + 0 * `above`" for one in (rule.k, rule.n, rule.m))
+    arrived = "`ts`" if batch else "PROCTIME()"
     given = quoted("above", "event_ms", "message_id", "score", "threshold", "package")
     return (
         f"SELECT `sensor`, {said},\n  {peaks}\n"
         f"FROM (SELECT `sensor`, alarm({kept}, {given}, {quoted(*stream.measured)})\n"
         "  OVER (PARTITION BY `sensor` ORDER BY `arrived` "
         "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS `said`\n"
-        f"FROM (SELECT *, PROCTIME() AS `arrived` FROM scores{tag}))\nWHERE `said` IS NOT NULL"
+        f"FROM (SELECT *, {arrived} AS `arrived` FROM scores{tag}))\nWHERE `said` IS NOT NULL"
     )
 
 
