@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -22,6 +22,7 @@ from workbench.errors import StreamError
 from workbench.stream import ends
 from workbench.stream.definition import Stream, load_stream
 from workbench.stream.functions import JAVA, function_jar
+from workbench.stream.loopback import keep_own_variables, python
 from workbench.stream.outcome import Outcome, output, until_end, written
 from workbench.stream.selection import scorers, started
 from workbench.stream.views import views
@@ -36,7 +37,6 @@ _BUNDLE = 10_000  # readings; Python scores its batches of 1,000 while Flink pac
 _BUNDLE_BYTES = 16 << 20  # of windows, at most as long as they hold a batch
 _BOUNDED = {"python__fn_execution__bundle__time": "1000"}  # nobody waits for an alert
 _LONG = 300_000  # readings, from which on a job is not brief
-_WORKERS_OWN = {"TABLE_LOCAL_TIME_ZONE"}  # what a worker reads of its variables
 # A short job compiles quickly instead of well: half the processor time. One that stays has windows
 # that move at each reading, and G1, Flink's own, is at a loss with them: 60,000 readings/s of
 # 100,000 sensors, where this one lets 85,000 pass.
@@ -75,16 +75,18 @@ def environment(*, brief: bool = False, batch: bool = False, **settings: str) ->
         Flink's, with `__` for `.` and `_` for `-`.
     """
     _prepare_java(brief=brief)
-    _keep_own_variables()
     given = {key.replace("__", ".").replace("_", "-"): value for key, value in settings.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # apache_beam speaks of pkg_resources, on import
         from pyflink.common import Configuration
         from pyflink.table import EnvironmentSettings, StreamTableEnvironment
 
+        keep_own_variables()
         configuration = Configuration()
-        mode = {"execution.runtime-mode": "BATCH" if batch else "STREAMING"}
-        for key, value in {**_SETTINGS, **mode, **given}.items():
+        given.setdefault("execution.runtime-mode", "BATCH" if batch else "STREAMING")
+        if given.setdefault("execution.target", "local") == "local":
+            given.setdefault("python.executable", str(python()))
+        for key, value in {**_SETTINGS, **given}.items():
             configuration.set_string(key, value)
         known = EnvironmentSettings.new_instance().with_configuration(configuration).build()
         return StreamTableEnvironment.create(_with_own_classes(configuration), known)
@@ -126,8 +128,9 @@ JOB_SETTINGS = {
 }
 _SETTINGS = {
     **JOB_SETTINGS,
-    "execution.target": "local",
     "execution.attached": "true",
+    # the Pulsar client's threads outlive a job by a moment, and would print where it found them
+    "classloader.check-leaked-classloader": "false",
     "python.executable": sys.executable,
     "python.client.executable": sys.executable,
     "rest.bind-port": "0",
@@ -157,26 +160,6 @@ def _add_java_options(options: tuple[str, ...]) -> None:
     if any(_COLLECTOR.fullmatch(one) for one in users):
         options = tuple(one for one in options if not _COLLECTOR.fullmatch(one))
     os.environ["FLINK_ENV_JAVA_OPTS"] = " ".join([*users, *options])
-
-
-def _keep_own_variables() -> None:
-    """Keep this process's environment variables and working folder as they are while it scores.
-
-    (PyFlink's worker within this process takes over those of the JVM, as they were when that one
-    started: what was set since is lost, and no process that is started afterwards may use Flink.)
-    """
-    from pyflink.fn_execution.beam.beam_worker_pool_service import BeamFnLoopbackWorkerPoolServicer
-
-    begin = BeamFnLoopbackWorkerPoolServicer.StartWorker
-    if begin.__name__ == "begin_here":
-        return
-
-    def begin_here(self: object, request: Any, context: object) -> object:
-        for name in set(request.params) - _WORKERS_OWN:
-            del request.params[name]
-        return begin(self, request, context)
-
-    BeamFnLoopbackWorkerPoolServicer.StartWorker = begin_here
 
 
 def define(
