@@ -106,15 +106,17 @@ def test_batch_execution_says_what_streaming_execution_says(
         ({"patterns": {"gone": {"template": "silent_sensor", "after_s": 300}}}, 0, True),
         ({"sums": {"supply": {"of": "flow_l_min", "every_s": 60}}}, 0, True),
         ({}, -3600, True),  # late
-        ({}, None, True),  # of one instant with another
+        ({}, None, True),  # of one millisecond with another
     ],
 )
 def test_the_order_of_arrival_matters_to_late_and_equal_times_sums_and_patterns(
     orderly, content, changes, shift, expected
 ):
-    last, last_but_some = orderly.index[-1], orderly.index[orderly["pump"] == "pump-1"][-1]
+    last = orderly.index[-1]
     if shift is None:
-        orderly = pd.concat([orderly, orderly.loc[[last_but_some]]], ignore_index=True)
+        again = orderly[orderly["pump"] == "pump-1"].tail(1)
+        again = again.assign(event_time=again["event_time"] + pd.Timedelta(microseconds=10))
+        orderly = pd.concat([orderly, again], ignore_index=True)
     else:
         orderly.loc[last, "event_time"] += pd.Timedelta(seconds=shift)
 

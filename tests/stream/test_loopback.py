@@ -77,3 +77,9 @@ def test_all_else_python_does(python):
 
     assert done.stdout == f"['a b', '$c'] {sys.executable}\n", done.stderr
     assert loopback.python() == python
+
+
+def test_a_folder_with_a_blank_leaves_flink_with_python_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "my plant"))
+
+    assert str(loopback.python()) == sys.executable

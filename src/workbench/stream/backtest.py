@@ -139,8 +139,9 @@ def order_matters(stream: Stream, frame: pd.DataFrame, *, time: str = "event_tim
     It decides which are late, which of two of one instant comes first in a window, in which order
     numbers are summed, and what a pattern sees.
     """
-    twice = frame.duplicated([stream.sensor, time]).any()
-    too_late = late(epoch_ms(frame[time]), stream.lateness_ms).any()
+    times = epoch_ms(frame[time])
+    twice = frame[[stream.sensor]].assign(event_ms=times).duplicated().any()
+    too_late = late(times, stream.lateness_ms).any()
     return bool(stream.sums or stream.patterns or twice or too_late)
 
 

@@ -27,6 +27,8 @@ def python() -> Path:
 
     command = shlex.join([sys.executable, "-P", __file__])  # -P: not this folder's modules
     path = home() / "flink" / f"python-{zlib.crc32(command.encode()):08x}"
+    if len(str(path).split()) > 1:  # Flink's script calls it without quotes
+        return Path(sys.executable)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}-{os.getpid()}")
