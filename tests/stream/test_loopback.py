@@ -83,3 +83,10 @@ def test_a_folder_with_a_blank_leaves_flink_with_python_itself(tmp_path, monkeyp
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "my plant"))
 
     assert str(loopback.python()) == sys.executable
+
+
+def test_a_folder_given_relative_to_here_is_found_from_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORKBENCH_HOME", "here")
+
+    assert loopback.python().is_relative_to(tmp_path / "here")

@@ -26,7 +26,7 @@ def python() -> Path:
     from workbench.endpoints import home
 
     command = shlex.join([sys.executable, "-P", __file__])  # -P: not this folder's modules
-    path = home() / "flink" / f"python-{zlib.crc32(command.encode()):08x}"
+    path = home().resolve() / "flink" / f"python-{zlib.crc32(command.encode()):08x}"
     if len(str(path).split()) > 1:  # Flink's script calls it without quotes
         return Path(sys.executable)
     if not path.exists():
