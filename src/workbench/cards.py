@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,12 +103,12 @@ class Card:
         return f"{table}\n<p>{more}</p>" if more else table
 
 
-class Shown:
+class Shown(ABC):
     """A base for objects that show themselves by their `card`."""
 
+    @abstractmethod
     def card(self) -> Card:
         """Return what to show."""
-        raise NotImplementedError
 
     def getdoc(self) -> str:
         """Return what IPython's `?` shows: this very object, then what can be done with it."""

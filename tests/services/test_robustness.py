@@ -78,6 +78,19 @@ def test_metadata_that_does_not_open_in_time_is_told(services, monkeypatch):
 
 
 @pytest.mark.pulsar
+def test_a_java_that_was_killed_without_a_word_is_told(services, monkeypatch, tmp_path):
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\nkill -KILL $$\n")
+    java.chmod(0o700)
+    monkeypatch.setattr(standalone, "java", lambda: java)
+
+    with pytest.raises(ServicesError) as error:
+        standalone._forget_bookies(artifacts.pulsar_home(), home() / "pulsar")
+
+    assert error.value.message == "Pulsar's metadata cannot be opened: Java ended with -9"
+
+
+@pytest.mark.pulsar
 def test_an_offload_waits_in_the_broker_while_the_s3_endpoint_is_away(services):
     send("s3-away")
     room.down(["s3"])

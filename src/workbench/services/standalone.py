@@ -101,15 +101,16 @@ def _forget_bookies(distribution: Path, folder: Path) -> None:
     command = [str(java()), *options, "ForgetBookies", str(metadata)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_FORGET_S)
-        said = done.stderr.strip() if done.returncode else ""
+        if not done.returncode:
+            return
+        said = done.stderr.strip() or f"Java ended with {done.returncode}"  # if it was killed
     except subprocess.TimeoutExpired:
         said = f"no answer within {_FORGET_S:g} s"
-    if said:
-        raise ServicesError(
-            f"Pulsar's metadata cannot be opened: {said}",
-            where=metadata,
-            hint="does another Pulsar run on it? workbench services status",
-        )
+    raise ServicesError(
+        f"Pulsar's metadata cannot be opened: {said}",
+        where=metadata,
+        hint="does another Pulsar run on it? workbench services status",
+    )
 
 
 def _worker_conf(distribution: Path, folder: Path) -> Path:

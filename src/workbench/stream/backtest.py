@@ -133,14 +133,19 @@ def backtest(
     )
 
 
-def order_matters(stream: Stream, frame: pd.DataFrame, *, time: str = "event_time") -> bool:
+def order_matters(stream: Stream, frame: pd.DataFrame) -> bool:
     """Return whether readings have to be seen in the order in which they arrived.
 
     It decides which are late, which of two of one instant comes first in a window, in which order
     numbers are summed, and what a pattern sees.
+
+    Parameters
+    ----------
+    frame
+        Readings in order of arrival: the sensor's column and `event_time`.
     """
-    times = epoch_ms(frame[time])
-    twice = frame[[stream.sensor]].assign(event_ms=times).duplicated().any()
+    times = epoch_ms(frame["event_time"])
+    twice = pd.DataFrame({0: frame[stream.sensor].to_numpy(), 1: times}).duplicated().any()
     too_late = late(times, stream.lateness_ms).any()
     return bool(stream.sums or stream.patterns or twice or too_late)
 
