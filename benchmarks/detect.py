@@ -24,9 +24,9 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from workbench import detectors, evaluation
-from workbench.detectors.catalogue import METHODS
-from workbench.detectors.fitted import seen
-from workbench.detectors.foreign import foreign
+from workbench.detectors.fitted import method_inputs
+from workbench.detectors.methods.pyod_estimators import foreign
+from workbench.detectors.methods.table import METHODS
 
 WINDOW = 64
 PRESET = Path(__file__).parents[1] / "params" / "60_leaderboard-vus_pr.yaml"
@@ -60,11 +60,11 @@ def readings(n: int, channels: int) -> pd.DataFrame:
     return frame
 
 
-def least(repeats: int, *calls: Callable[[], object]) -> list[float]:
+def least(repeats: int, *functions: Callable[[], object]) -> list[float]:
     """Return the least CPU time of each call, in seconds; they take turns."""
-    took = [[] for _ in calls]
+    took = [[] for _ in functions]
     for _ in range(repeats + 1):  # the first warms up
-        for times, call in zip(took, calls, strict=True):
+        for times, call in zip(took, functions, strict=True):
             began = time.process_time()
             call()
             times.append(time.process_time() - began)
@@ -74,7 +74,7 @@ def least(repeats: int, *calls: Callable[[], object]) -> list[float]:
 def measure(name: str, frame: pd.DataFrame, channels: int, repeats: int) -> dict[str, float]:
     """Return fit time, rate and overhead of a detector."""
     least_channels = 2 if name in {"seasonal", "regression"} else 1
-    columns = [f"channel_{one}" for one in range(max(channels, least_channels))]
+    columns = [f"channel_{number}" for number in range(max(channels, least_channels))]
     spec = {"name": name, "window": WINDOW, "channels": columns, **OWN.get(name, {})}
     if name == "limits":
         spec["high"] = [20.0] * len(columns)
@@ -85,11 +85,11 @@ def measure(name: str, frame: pd.DataFrame, channels: int, repeats: int) -> dict
         frame, sensor="pump", time="event_time", channels=columns, window=WINDOW
     )
     (took,) = least(repeats, lambda: detector.score(windows.values))
-    found = {"fit_s": fit_s, "rate": len(windows.rows) / took}
+    figures = {"fit_s": fit_s, "rate": len(windows.rows) / took}
     if name in PYOD:
         raw = detectors.fit({**spec, "features": "raw"}, frame, sensor="pump")
-        found["overhead"] = overhead(name, raw, windows, repeats)
-    return found
+        figures["overhead"] = overhead(name, raw, windows, repeats)
+    return figures
 
 
 def overhead(
@@ -98,7 +98,7 @@ def overhead(
     """Return our time over PyOD's for the same windows, less one."""
     module, _, kind = PYOD[name].partition(":")
     estimator = getattr(importlib.import_module(f"pyod.models.{module}"), kind)
-    rows = seen(windows.values, detector.spec, detector.state)
+    rows = method_inputs(windows.values, detector.spec, detector.state)
     count = min(int(detector.spec["sample"]), len(rows))
     train = rows[np.random.default_rng(0).choice(len(rows), count, replace=False)]
     with warnings.catch_warnings():
@@ -114,12 +114,12 @@ def overhead(
 
 def judging() -> dict[str, float]:
     """Return how fast the judge is, and how long a pass over NAB takes where NAB is here."""
-    found = {"vus_ratio": vus.figures()["vus_ratio"]}
+    figures = {"vus_ratio": vus.figures()["vus_ratio"]}
     if evaluation.nab_folder().is_dir():
         preset = yaml.safe_load(PRESET.read_text())["detector"]
         series = evaluation.read_nab(evaluation.nab_folder())
-        found["nab_pass_s"] = round(evaluation.run_nab(preset, series).seconds, 1)
-    return found
+        figures["nab_pass_s"] = round(evaluation.run_nab(preset, series).seconds, 1)
+    return figures
 
 
 def main() -> None:
@@ -130,17 +130,20 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one object")
     parser.add_argument("--channels", type=int, default=1)
     asked = parser.parse_args()
-    names = asked.names or [name for name, one in METHODS.items() if not one.refused]
+    names = asked.names or [name for name, method in METHODS.items() if not method.refused]
     frame = readings(8_000 if asked.quick else 40_000, max(asked.channels, 2))
     result: dict[str, float] = {}
     for name in names:
         some = frame[:8_000] if METHODS[name].score is foreign else frame  # those are slow
         with threadpool_limits(1):
-            found = measure(name, some, asked.channels, 2 if asked.quick else 5)
-        result |= {f"{name}_{key}": round(value, 4) for key, value in found.items()}
+            figures = measure(name, some, asked.channels, 2 if asked.quick else 5)
+        result |= {f"{name}_{key}": round(value, 4) for key, value in figures.items()}
         if not asked.json:
-            over = f"{found['overhead']:+8.0%}" if "overhead" in found else ""
-            print(f"{name:15} fit {found['fit_s']:6.2f} s {found['rate']:12,.0f} readings/s {over}")
+            over = f"{figures['overhead']:+8.0%}" if "overhead" in figures else ""
+            print(
+                f"{name:15} fit {figures['fit_s']:6.2f} s "
+                f"{figures['rate']:12,.0f} readings/s {over}"
+            )
     if not asked.names:
         result |= judging()
     if asked.json:

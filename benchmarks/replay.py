@@ -13,9 +13,15 @@ Readings on one core and on two take turns. The Reader reads once. Beside the ra
 processor time of the reading process, which other work on the machine disturbs less; the broker's
 is not in it.
 
+`s3` is s3proxy; `s3, stand-in` an endpoint that is no slower than what reads from it, with 0 and
+with 20 ms a request (`benchmarks/stand_in_s3.py`). Protobuf and encrypted messages are of ledgers
+that `benchmarks/made_ledgers.py` makes: no Reader beside them.
+
 `--json` prints one object: `json_rate`, `avro_rate`, `messages_rate` (messages/s from the folder,
 on one core), `json_ratio`, `avro_ratio`, `messages_ratio` (against the Reader from tiered storage),
-`two_core_ratio` (JSON), `peak_mib` (of `batches()`, Python and libraries included), `first_call_s`.
+`two_core_ratio` (JSON), `s3_to_folder`, `s3_20ms_to_folder` (the stand-in's rate over the folder's,
+JSON), `protobuf_rate`, `encrypted_rate` (messages/s, on one core), `peak_mib` (of `batches()`,
+Python and libraries included), `first_call_s`.
 """
 
 from __future__ import annotations
@@ -30,7 +36,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from made_ledgers import write_encrypted, write_protobuf
+from stand_in_s3 import serving
+
 KINDS = ("json", "avro", "bytes")
+MADE = {"protobuf": write_protobuf, "encrypted": write_encrypted}
+DELAYS_MS = {"s3, stand-in": 0, "s3, stand-in, 20 ms": 20}
 ROUNDS = 5
 RECORD = {
     "type": "record",
@@ -66,7 +77,7 @@ def produce(kind: str, topic: str, count: int) -> None:
     """Send `count` messages and wait for all of them."""
     import pulsar
 
-    from workbench.services import connect
+    from workbench.broker import connect
 
     refused = []
 
@@ -126,7 +137,7 @@ def measure_reader(kind: str, topic: str) -> None:
     import pandas as pd
     import pulsar
 
-    from workbench.services import connect
+    from workbench.broker import connect
 
     schema = fastavro.parse_schema(RECORD)
     decode = {
@@ -172,8 +183,9 @@ def measure_archive(how: str, topic: str, url: str, cores: str, schemas: str) ->
         for count in map(int, cores.split(",")):
             os.sched_setaffinity(0, allowed[:count])  # threads started from here on have it too
             began, used = time.perf_counter(), time.process_time()
-            found = archive.open(url, workers=count, schemas=schemas).topic(topic)
-            rows = take(found, how)
+            keys = Path(url) / "keys" if (Path(url) / "keys").is_dir() else None
+            history = archive.open(url, workers=count, schemas=schemas, keys=keys).topic(topic)
+            rows = take(history, how)
             taken = time.perf_counter() - began, time.process_time() - used
             if turn:
                 best[str(count)] = min(taken, best.get(str(count), taken))
@@ -202,13 +214,13 @@ def run(*arguments: str) -> dict[str, dict[str, float]]:
     out = subprocess.run(
         [sys.executable, __file__, *arguments], check=True, capture_output=True, text=True
     )
-    found: dict[str, dict[str, float]] = json.loads(out.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, dict[str, float]] = json.loads(out.stdout.splitlines()[-1])
+    return figures
 
 
 def settle(topic: str, *, trim: bool) -> None:
     """Make the next read come from the storage: drop the broker's cache, and the bookies' copy."""
-    from workbench.services import broker
+    from workbench import broker
 
     path = broker.rest_path(topic)
     if trim:
@@ -221,44 +233,70 @@ def settle(topic: str, *, trim: bool) -> None:
 def measure(count: int) -> dict[str, dict[str, dict[str, float]]]:
     """Return every measurement, by kind and way of reading."""
     from workbench import archive, services
-    from workbench.archive.schemas import fetch_schemas
+    from workbench.archive import fetch_schemas
     from workbench.endpoints import endpoints, home
 
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    figures: dict[str, dict[str, dict[str, float]]] = {}
     services.up(["s3", "pulsar"], deletion_lag_ms=0)
-    known = endpoints()
+    places = endpoints()
     topics = {kind: f"persistent://public/default/bench-{kind}-{count}" for kind in KINDS}
     for kind, topic in topics.items():
         say(f"{kind}: sending {count} messages")
         produce(kind, topic, count)
         settle(topic, trim=False)
-        found[kind] = {"bookie": run("--reader", kind, topic)[""]}
+        figures[kind] = {"bookie": run("--reader", kind, topic)[""]}
         services.offload(topic)
         settle(topic, trim=True)
         say(f"{kind}: reading")
-        found[kind]["tiered"] = run("--reader", kind, topic)[""]
+        figures[kind]["tiered"] = run("--reader", kind, topic)[""]
     schemas = home() / "bench-schemas.json"
-    schemas.write_text(json.dumps(fetch_schemas(known.admin, list(topics.values()))))
+    schemas.write_text(json.dumps(fetch_schemas(places.admin, list(topics.values()))))
     folder = str(next(home().rglob("*-ledger-*-index")).parent)
     for kind, topic in topics.items():
         say(f"{kind}: reading the archive")
         how = "messages" if kind == "bytes" else "read"
         by_cores = run("--archive", how, topic, folder, "1,2", str(schemas))
-        found[kind]["folder"], found[kind]["folder, 2 cores"] = by_cores["1"], by_cores["2"]
-        found[kind]["s3"] = run("--archive", how, topic, known.archive, "1", str(schemas))["1"]
+        figures[kind]["folder"], figures[kind]["folder, 2 cores"] = by_cores["1"], by_cores["2"]
+        figures[kind]["s3"] = run("--archive", how, topic, places.archive, "1", str(schemas))["1"]
+    figures["json"] |= measure_stand_in(topics["json"], folder, str(schemas))
     again = ("batches", topics["json"], folder, "1", str(schemas))
-    found["json"]["folder, batches()"] = run("--archive", *again)["1"]
+    figures["json"]["folder, batches()"] = run("--archive", *again)["1"]
     stored = archive.open(folder).topics().set_index("topic")["bytes"]
     for kind, topic in topics.items():
-        for one in found[kind].values():
-            one["mb_s"] = one["rate"] * float(stored[topic]) / count / 1e6
-    return found
+        for way in figures[kind].values():
+            way["mb_s"] = way["rate"] * float(stored[topic]) / count / 1e6
+    return figures | measure_made(count)
 
 
-def summary(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]:
+def measure_stand_in(topic: str, folder: str, schemas: str) -> dict[str, dict[str, float]]:
+    """Return what reading from the stand-in for S3 takes, by its delay."""
+    figures = {}
+    for name, delay_ms in DELAYS_MS.items():
+        with serving("--delay-ms", delay_ms, "--folder", folder) as endpoint:
+            os.environ["AWS_ENDPOINT_URL"] = endpoint
+            figures[name] = run("--archive", "read", topic, "s3://b", "1", schemas)["1"]
+            del os.environ["AWS_ENDPOINT_URL"]
+    return figures
+
+
+def measure_made(count: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Return what reading ledgers takes that no broker had."""
+    figures = {}
+    for kind, write in MADE.items():
+        say(f"{kind}: making and reading {count} messages")
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder), payloads("json", count))
+            stored = sum(path.stat().st_size for path in Path(folder).glob("*-ledger-*"))
+            schemas = f"{folder}/schemas.json"
+            way = run("--archive", "read", "t", folder, "1", schemas)["1"]
+        figures[kind] = {"folder": {**way, "mb_s": way["rate"] * stored / count / 1e6}}
+    return figures
+
+
+def summary(figures: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]:
     """Return the figures that the goals are about."""
-    rates = {kind: found[kind]["folder"]["rate"] for kind in KINDS}
-    against = {kind: rates[kind] / found[kind]["tiered"]["rate"] for kind in KINDS}
+    rates = {kind: figures[kind]["folder"]["rate"] for kind in KINDS}
+    against = {kind: rates[kind] / figures[kind]["tiered"]["rate"] for kind in KINDS}
     return {
         "json_rate": rates["json"],
         "avro_rate": rates["avro"],
@@ -266,9 +304,13 @@ def summary(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]:
         "json_ratio": against["json"],
         "avro_ratio": against["avro"],
         "messages_ratio": against["bytes"],
-        "two_core_ratio": found["json"]["folder, 2 cores"]["rate"] / rates["json"],
-        "peak_mib": found["json"]["folder, batches()"]["peak_mib"],
-        "first_call_s": max(found[kind]["folder"]["first_s"] for kind in KINDS),
+        "two_core_ratio": figures["json"]["folder, 2 cores"]["rate"] / rates["json"],
+        "s3_to_folder": figures["json"]["s3, stand-in"]["rate"] / rates["json"],
+        "s3_20ms_to_folder": figures["json"]["s3, stand-in, 20 ms"]["rate"] / rates["json"],
+        "protobuf_rate": figures["protobuf"]["folder"]["rate"],
+        "encrypted_rate": figures["encrypted"]["folder"]["rate"],
+        "peak_mib": figures["json"]["folder, batches()"]["peak_mib"],
+        "first_call_s": max(figures[kind]["folder"]["first_s"] for kind in KINDS),
     }
 
 
@@ -295,30 +337,30 @@ def main() -> None:
             from workbench import services
 
             try:
-                found = measure(100_000 if options.quick else 1_000_000)
+                figures = measure(100_000 if options.quick else 1_000_000)
             finally:
                 services.down()
-        show(found, as_json=options.json)
+        show(figures, as_json=options.json)
 
 
-def show(found: dict[str, dict[str, dict[str, float]]], *, as_json: bool) -> None:
+def show(figures: dict[str, dict[str, dict[str, float]]], *, as_json: bool) -> None:
     """Print the table, or the summary alone."""
     if as_json:
-        print(json.dumps(summary(found)))
+        print(json.dumps(summary(figures)))
         return
     print(
         "| messages | read by | messages/s | MB/s of objects | CPU us/message | peak MiB | ratio |"
     )
     print("|---|---|---|---|---|---|---|")
-    for kind, ways in found.items():
-        for name, one in ways.items():
+    for kind, ways in figures.items():
+        for name, way in ways.items():
             who = f"Reader, {name}" if name in ("bookie", "tiered") else f"archive, {name}"
-            ratio = one["rate"] / ways["tiered"]["rate"]
+            ratio = f"{way['rate'] / ways['tiered']['rate']:.1f}" if "tiered" in ways else ""
             print(
-                f"| {kind} | {who} | {one['rate']:,.0f} | {one['mb_s']:.1f} "
-                f"| {one['cpu_us']:.2f} | {one['peak_mib']:.0f} | {ratio:.1f} |"
+                f"| {kind} | {who} | {way['rate']:,.0f} | {way['mb_s']:.1f} "
+                f"| {way['cpu_us']:.2f} | {way['peak_mib']:.0f} | {ratio} |"
             )
-    print(json.dumps(summary(found)))
+    print(json.dumps(summary(figures)))
 
 
 if __name__ == "__main__":

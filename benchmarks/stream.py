@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import itertools
 import json
 import os
@@ -33,7 +34,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +44,26 @@ import pandas as pd
 import pulsar
 import requests
 
-from workbench import detectors, services
-from workbench.stream import Stream, ends, events, live, parse_stream
-from workbench.stream.functions import function_jar
-from workbench.stream.job import define, environment, execute, inserts
-from workbench.stream.outcome import written
-from workbench.stream.promotions import add_package, find_package
+from workbench import broker, detectors, services
+from workbench.endpoints import home
+from workbench.stream import Stream, find_package, parse_stream
+from workbench.stream.flink_sql import events, tables
+from workbench.stream.flink_sql.functions import function_jar
+from workbench.stream.promotion_log import add_package
+from workbench.stream.running import live
+from workbench.stream.running.job import (
+    define,
+    environment,
+    execute,
+    inserts,
+)
+from workbench.stream.selection import select
 
 WINDOW = 64
 SENSORS = 1_000
 START_MS = 1_767_571_200_000
+RATE = 5_000  # readings a second, where delays are measured
+LINGER_MS = 10  # how long a producer gathers a batch
 METHODS = {
     "mean": {"name": "robust_z"},  # a level against the training data: next to no arithmetic
     "pca": {"name": "pca"},
@@ -77,13 +89,34 @@ def package(method: str) -> str:
 
 def stream(name: str = "bench", **more: Any) -> Stream:
     """Return the stream of all runs."""
-    known = {"channels": ["value"], "sensor": "machine_part", "window": WINDOW, "lateness_s": 1}
+    keys = {"channels": ["value"], "sensor": "machine_part", "window": WINDOW, "lateness_s": 1}
     topics = {key: f"persistent://public/default/{name}-{key}" for key in ("topic", "alerts")}
-    return parse_stream(name, {**known, **topics, **more})
+    return parse_stream(name, {**keys, **topics, **more})
+
+
+@dataclass(frozen=True)
+class Generated(tables.Source):
+    """The view `generated`, in place of a table with a connector."""
+
+    def table(self) -> str:
+        """Return the SQL that defines `messages`."""
+        return "CREATE TEMPORARY VIEW messages AS SELECT * FROM generated"
+
+
+GENERATED = Generated(
+    columns={},
+    options={},
+    message_id="`message_id`",
+    partition="'0'",
+    time="CAST(`ts` AS TIMESTAMP_LTZ(3))",
+    event_ms="`event_ms`",
+    fault="CAST(NULL AS STRING)",
+    bounded=True,
+)
 
 
 def generator(env: Any, readings: int, sensors: int) -> None:
-    """Define the source of a bounded run.
+    """Define the view `generated` of a bounded run.
 
     (Flink's `datagen` keeps all numbers that it has still to give in memory and in checkpoints.)
     """
@@ -98,7 +131,7 @@ def generator(env: Any, readings: int, sensors: int) -> None:
         "numbers",
         Types.LONG(),
     )
-    made = {
+    columns = {
         "message_id": "CAST(`f0` AS STRING)",
         "event_ms": f"{START_MS} + `f0`",
         "machine_part": f"CONCAT('s-', CAST(MOD(`f0`, {sensors}) AS STRING))",
@@ -106,10 +139,10 @@ def generator(env: Any, readings: int, sensors: int) -> None:
         "ts": f"TO_TIMESTAMP_LTZ({START_MS} + `f0`, 3)",
     }
     schema = Schema.new_builder().column("f0", "BIGINT")
-    for name, expression in made.items():
+    for name, expression in columns.items():
         schema.column_by_expression(name, expression)
     schema.watermark("ts", f"`ts` - {events.interval(1)}")
-    env.create_temporary_view("source", numbers, schema.build())
+    env.create_temporary_view("generated", numbers, schema.build())
 
 
 def free_port() -> int:
@@ -129,14 +162,11 @@ def generated(method: str, readings: int, sensors: int = SENSORS, **more: str) -
     """Run generator to blackhole and return how it went."""
     port = free_port()
     jar = {"pipeline.jars": function_jar().as_uri()}
-    found, env = stream(), environment(**settings(port, **jar, **more))
-    package_id = package(method)
+    definition, env = stream(), environment(**settings(port, **jar, **more))
     generator(env, readings, sensors)
-    define(env, found, find_package(package_id), package_id, message_id="{}")
-    for name in ("alerts", "scores"):
-        sink = ends.table(f"{name}_sink", written(found, name), {"connector": "blackhole"})
-        execute(env, sink, found)
-    client = inserts(env, found, ("alerts", "scores")).execute().get_job_client()
+    define(env, select(definition, package(method)), GENERATED)
+    sinks = dict.fromkeys(("alerts", "scores"), tables.Sink({"connector": "blackhole"}))
+    client = inserts(env, definition, sinks).execute().get_job_client()
     return Progress(port, str(client.get_job_id()), readings).follow()
 
 
@@ -146,34 +176,42 @@ class Progress:
     def __init__(self, port: int, job: str, readings: int, part: str = "PythonCalc") -> None:
         self.url = f"http://127.0.0.1:{port}/jobs/{job}"
         self.readings, self.part = readings, part
+        told = (home() / "flink" / "own-rest-password").read_text(encoding="utf-8").strip()
+        self.asked = requests.Session()  # of a job of this process, which lets its owner in alone
+        self.asked.auth = tuple(told.split(":"))
         self.seen: list[tuple[float, int]] = []
         self.checkpoints_ms: list[int] = []
 
     def follow(self) -> Progress:
         """Look twice a second until all readings went through, or the job is gone."""
+        deadline = time.monotonic() + 120
         while not self.seen or self.seen[-1][1] < self.readings:
             time.sleep(0.5)
             try:
-                found = requests.get(self.url, timeout=10).json()
-                recent = requests.get(f"{self.url}/checkpoints", timeout=10).json()
-            except requests.RequestException:
-                break  # the mini cluster ends with its job
+                answer = self.asked.get(self.url, timeout=10).json()
+                recent = self.asked.get(f"{self.url}/checkpoints", timeout=10).json()
+            except requests.RequestException as err:
+                if self.seen:
+                    break  # the mini cluster ends with its job
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"the job does not answer: {err}") from err
+                continue  # a busy machine
             self.checkpoints_ms += [
-                one["end_to_end_duration"]
-                for one in recent.get("history", [])
-                if one["status"] == "COMPLETED"
+                checkpoint["end_to_end_duration"]
+                for checkpoint in recent.get("history", [])
+                if checkpoint["status"] == "COMPLETED"
             ]
-            for vertex in found["vertices"]:
+            for vertex in answer["vertices"]:
                 if self.part in vertex["name"]:
                     self.seen.append((time.monotonic(), vertex["metrics"]["read-records"]))
-            if found["state"] in {"FAILED", "CANCELED"}:
-                raise SystemExit(f"the job {found['state'].lower()}")
+            if answer["state"] in {"FAILED", "CANCELED"}:
+                raise SystemExit(f"the job {answer['state'].lower()}")
         return self
 
     @property
     def rate(self) -> float:
         """Readings a second over the last half."""
-        late = [one for one in self.seen if 0.5 * self.readings <= one[1] < self.readings]
+        late = [sample for sample in self.seen if 0.5 * self.readings <= sample[1] < self.readings]
         if len(late) < 2:
             raise SystemExit(f"too short to measure: {self.seen[-3:]} of {self.readings} readings")
         (first, before), (last, after) = late[0], late[-1]
@@ -197,15 +235,15 @@ def row_at_a_time(readings: int, mode: str) -> float:
 
     port = free_port()
     env = environment(**settings(port, **{"python.execution-mode": mode}))
-    found = stream()
+    definition = stream()
     generator(env, readings, SENSORS)
     env.create_temporary_function("row_score", udf(score, result_type=DataTypes.DOUBLE()))
-    execute(env, ends.table("sink", {"score": "DOUBLE"}, {"connector": "blackhole"}), found)
+    execute(env, tables.table("sink", {"score": "DOUBLE"}, {"connector": "blackhole"}), definition)
     # an exchange between source and function: the source's task has no numbers of its own
     statement = (
         "INSERT INTO sink SELECT row_score(`machine_part`, `value`) FROM (SELECT *, SUM(1) OVER "
         "(PARTITION BY `machine_part` ORDER BY `ts` ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) "
-        "AS `n` FROM source) WHERE `n` > 0"
+        "AS `n` FROM generated) WHERE `n` > 0"
     )
     client = env.execute_sql(statement).get_job_client()
     return Progress(port, str(client.get_job_id()), readings).follow().rate
@@ -225,17 +263,17 @@ def published(topic: str, readings: int) -> None:
     services.ingest_frame(frame, topic, sensor="machine_part", time="time", values=["value"])
 
 
-def from_pulsar(readings: int, **more: str) -> tuple[float, float]:
-    """Return rate and start-up of Pulsar to Pulsar, over readings that are there already."""
-    found, package_id = stream("through", **more), package("pca")
+def from_topic(readings: int, **more: str) -> tuple[float, float]:
+    """Return rate and start-up from topic to topic, over readings that are there already."""
+    definition, package_id = stream("through", **more), package("pca")
     began, port = time.monotonic(), free_port()
     checkpoints = Path(os.environ["WORKBENCH_HOME"]).resolve() / "checkpoints"
     where = {"execution.checkpointing.dir": checkpoints.as_uri()}
-    job = live.launch(found, settings(port, **where), position="earliest", package=package_id)
+    job = live.launch(definition, settings(port, **where), position="earliest", package=package_id)
     progress = Progress(port, job.id, readings - 2 * SENSORS)  # the last second stays in windows
     progress.follow()
     job.stop()
-    first = next(at for at, count in progress.seen if count)
+    first = next(second for second, count in progress.seen if count)
     return progress.rate, first - began
 
 
@@ -243,60 +281,82 @@ def consumed(readings: int) -> float:
     """Return the rate of a loop over the same topic, with the same detector."""
     detector = find_package(package("pca")).detector
     windows: dict[str, collections.deque[float]] = {}
-    with services.connect() as client:
+    with broker.connect() as client:
         reader = client.create_reader(stream("through").topic, pulsar.MessageId.earliest)
         for count in itertools.count():
             if count == 0.4 * readings:
                 began = time.monotonic()
             if count == readings:
                 return 0.6 * readings / (time.monotonic() - began)
-            one = json.loads(reader.read_next(10_000).data())
+            reading = json.loads(reader.read_next(10_000).data())
             window = windows.setdefault(
-                one["machine_part"], collections.deque([0.0] * WINDOW, maxlen=WINDOW)
+                reading["machine_part"], collections.deque([0.0] * WINDOW, maxlen=WINDOW)
             )
-            window.append(one["value"])
+            window.append(reading["value"])
             detector.score(np.array(window)[np.newaxis, :, np.newaxis])
     raise AssertionError
 
 
-def delays(seconds: int) -> Iterator[float]:
-    """Yield seconds from publishing to alert, at 5,000 readings a second with 1 % above."""
-    found, package_id = stream("delays", lateness_s=0.1), package("mean")
-    with services.connect() as client:
-        producer = client.create_producer(
-            found.topic, block_if_queue_full=True, batching_max_publish_delay_ms=10
-        )
-        producer.send(b'{"machine_part": "first", "value": 0}')
-        checkpoints = Path(os.environ["WORKBENCH_HOME"]).resolve() / "checkpoints"
-        more = {"execution.checkpointing.dir": checkpoints.as_uri()}
-        job = live.launch(found, more, position="earliest", package=package_id)
-        began = time.monotonic()
-        for number in range((seconds + 30) * 5000):  # 30 s: windows fill, the JVM warms up
-            ahead = began + number / 5000 - time.monotonic()
-            if ahead > 0.002:
-                time.sleep(ahead)
+class PulsarTopics:
+    """Topics of Pulsar: what is sent, what is received, and what was published when."""
+
+    place = "persistent://public/default/{}"
+
+    @contextlib.contextmanager
+    def sender(self, topic: str) -> Iterator[Callable[[bytes, int], object]]:
+        """Give a function that sends a value with its event time in ms; at the end all are sent."""
+        with broker.connect() as client:
+            producer = client.create_producer(
+                topic, block_if_queue_full=True, batching_max_publish_delay_ms=LINGER_MS
+            )
+            yield lambda value, event_ms: producer.send_async(value, None, event_timestamp=event_ms)
+            producer.flush()
+
+    def values(self, topic: str, patience_s: float) -> Iterator[tuple[bytes, float]]:
+        """Yield values and when each was published, s, from the first until none comes so long."""
+        with broker.connect() as client:
+            reader = client.create_reader(topic, pulsar.MessageId.earliest)
+            while True:
+                try:
+                    message = reader.read_next(round(patience_s * 1000))
+                except pulsar.Timeout:
+                    return
+                yield message.data(), message.publish_timestamp() / 1000
+
+
+def paced(count: int, rate: int) -> Iterator[int]:
+    """Yield numbers from 0, so many a second."""
+    began = time.monotonic()
+    for number in range(count):
+        ahead = began + number / rate - time.monotonic()
+        if ahead > 0.002:
+            time.sleep(ahead)
+        yield number
+
+
+def delays(topics: Any, seconds: int) -> list[float]:
+    """Return seconds from publishing to alert, at 5,000 readings a second with 1 % above."""
+    places = {key: topics.place.format(f"delays-{key}") for key in ("topic", "alerts")}
+    definition, package_id = stream("delays", lateness_s=0.1, **places), package("mean")
+    checkpoints = Path(os.environ["WORKBENCH_HOME"]).resolve() / "checkpoints"
+    more = {"execution.checkpointing.dir": checkpoints.as_uri()}
+    with topics.sender(definition.topic) as send:
+        send(b'{"machine_part": "first", "value": 0}', round(time.time() * 1000))
+    job = live.launch(definition, more, position="earliest", package=package_id)
+    with topics.sender(definition.topic) as send:
+        for number in paced((seconds + 30) * RATE, RATE):  # 30 s: windows fill, the JVM warms up
             value = 1000.0 if number % 97 == 0 else 0.1
             body = {"machine_part": f"s-{number % SENSORS}", "value": value}
-            producer.send_async(
-                json.dumps(body).encode(), None, event_timestamp=round(time.time() * 1000)
-            )
-        producer.flush()
-        until = time.time() * 1000 - seconds * 1000
-        yield from _answered(client, found.alerts, until)
-        job.stop()
-
-
-def _answered(client: pulsar.Client, topic: str, since_ms: float) -> Iterator[float]:
-    reader = client.create_reader(topic, pulsar.MessageId.earliest)
-    while True:
-        try:
-            message = reader.read_next(5000)
-        except pulsar.Timeout:
-            return
-        alert = json.loads(message.data())
-        start_ms = pd.Timestamp(alert["start"]).timestamp() * 1000
-        if alert["status"] == "open" and start_ms >= since_ms:
-            yield (message.publish_timestamp() - start_ms) / 1000
+            send(json.dumps(body).encode(), round(time.time() * 1000))
+    since_s = time.time() - seconds
+    taken = []
+    for value, published_s in topics.values(definition.alerts, 5):
+        alert = json.loads(value)
+        start_s = pd.Timestamp(alert["start"]).timestamp()
+        if alert["status"] == "open" and start_s >= since_s:
+            taken.append(published_s - start_s)
+    job.stop()
+    return taken
 
 
 def many_sensors(quick: bool) -> dict[str, float]:
@@ -309,11 +369,11 @@ def many_sensors(quick: bool) -> dict[str, float]:
     }
     count = sensors * WINDOW * 2  # the windows are full from the half on, where the rate is taken
     before = generated("mean", 2_000_000, **more).rate
-    found = generated("mean", count, sensors, **more)
+    run = generated("mean", count, sensors, **more)
     after = generated("mean", 2_000_000, **more).rate
     return {
-        "keys_ratio": (before + after) / 2 / found.rate,
-        "checkpoint_s": max(found.checkpoints_ms, default=float("nan")) / 1000,
+        "keys_ratio": (before + after) / 2 / run.rate,
+        "checkpoint_s": max(run.checkpoints_ms, default=float("nan")) / 1000,
     }
 
 
@@ -321,11 +381,11 @@ def figures(quick: bool) -> Iterator[tuple[str, float]]:
     """Yield each figure as it is measured."""
     count = 300_000 if quick else 1_500_000
     published(stream("through").topic, count)
-    _, startup_s = from_pulsar(count)  # the first job of this process
-    rate, _ = from_pulsar(count)
+    _, startup_s = from_topic(count)  # the first job of this process
+    rate, _ = from_topic(count)
     yield from {"startup_s": startup_s, "pulsar_pca_rate": rate}.items()
     topics = {key: f"persistent://public/default/{key}" for key in ("refused", "heartbeat")}
-    yield "watched_ratio", from_pulsar(count, **topics)[0] / rate
+    yield "watched_ratio", from_topic(count, **topics)[0] / rate
     consumer = consumed(10_000 if quick else 50_000)
     rates = {}
     for method in METHODS:
@@ -337,7 +397,7 @@ def figures(quick: bool) -> Iterator[tuple[str, float]]:
         ratio = rates["pca"] / row_at_a_time(200_000 if quick else 500_000, mode)
         yield f"row_{mode}_ratio", ratio
     yield "consumer_ratio", rates["pca"] / consumer
-    yield "p99_s", float(np.quantile(list(delays(15 if quick else 60)), 0.99))
+    yield "p99_s", float(np.quantile(delays(PulsarTopics(), 15 if quick else 60), 0.99))
     yield from many_sensors(quick).items()
 
 

@@ -54,8 +54,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
         os.chdir(folder)
-        found = measure(40 if options.quick else 500)
-    print(json.dumps(found) if options.json else table(found))
+        figures = measure(40 if options.quick else 500)
+    print(json.dumps(figures) if options.json else table(figures))
 
 
 def measure(count: int) -> dict[str, float]:
@@ -63,7 +63,7 @@ def measure(count: int) -> dict[str, float]:
     write_project(count)
     plain_s, swept_s = one_at_a_time(8)
     begun = time.perf_counter()
-    made = runs.sweep(["params/20_small.yaml"], jobs=8)
+    sweep = runs.sweep(["params/20_small.yaml"], jobs=8)
     sweep_s = time.perf_counter() - begun
     numbers = Counter(run.params["number"] for run in runs.runs() if run.status == "complete")
     return {
@@ -72,8 +72,8 @@ def measure(count: int) -> dict[str, float]:
         "overhead": round(swept_s - plain_s, 3),
         "overhead_ratio": round(swept_s / plain_s, 2),
         f"sweep_{count}_s": round(sweep_s, 1),
-        f"lost_of_{count}": count - sum(run.status == "complete" for run in made),
-        f"twice_of_{count}": sum(one > 1 for one in numbers.values()),
+        f"lost_of_{count}": count - sum(run.status == "complete" for run in sweep),
+        f"twice_of_{count}": sum(times > 1 for times in numbers.values()),
         f"cached_{count}_s": round(cached(), 2),
         **hostile(),
         "refuse_params_ms": round(refuse(), 1),
@@ -117,9 +117,9 @@ def cached() -> float:
     """Return seconds of the whole command for a sweep that is in the store already."""
     command = [Path(sys.executable).with_name("workbench"), "sweep", "params/20_small.yaml"]
     begun = time.perf_counter()
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     taken = time.perf_counter() - begun
-    assert "0 failed" in told, told  # noqa: S101
+    assert "0 failed" in printed, printed  # noqa: S101
     return taken
 
 
@@ -171,9 +171,9 @@ def _refused_ms(folder: Path) -> float:
     raise AssertionError(f"{folder} was not refused")
 
 
-def table(found: dict[str, float]) -> str:
+def table(figures: dict[str, float]) -> str:
     """Return the figures one a line."""
-    return "\n".join(f"{name:>16} {value:>10}" for name, value in found.items())
+    return "\n".join(f"{name:>16} {value:>10}" for name, value in figures.items())
 
 
 if __name__ == "__main__":

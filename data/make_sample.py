@@ -17,9 +17,9 @@ from pathlib import Path
 import pandas as pd
 import s3fs
 
-from workbench import plant, services
+from workbench import broker, plant, services
 from workbench.endpoints import endpoints
-from workbench.services import artifacts, broker
+from workbench.services import artifacts
 
 HERE = Path(__file__).parent
 TOPIC = "persistent://public/default/pumps"
@@ -79,11 +79,11 @@ def _send(readings: pd.DataFrame) -> services.Offload:
 
 def _download(folder: Path) -> int:
     """Copy every object of the bucket, and return their bytes."""
-    known = endpoints()
+    places = endpoints()
     store = s3fs.S3FileSystem(
-        key=known.s3_key, secret=known.s3_secret, endpoint_url=known.s3_endpoint
+        key=places.s3_key, secret=places.s3_secret, endpoint_url=places.s3_endpoint
     )
-    store.get(known.archive.removeprefix("s3://"), str(folder), recursive=True)
+    store.get(places.archive.removeprefix("s3://"), str(folder), recursive=True)
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
@@ -91,8 +91,12 @@ def _schemas() -> dict[str, list[dict[str, object]]]:
     versions = broker.get("/schemas/public/default/pumps/schemas")["getSchemaResponses"]
     return {
         TOPIC: [
-            {"version": one["version"], "type": one["type"], "schema": json.loads(one["data"])}
-            for one in versions
+            {
+                "version": version["version"],
+                "type": version["type"],
+                "schema": json.loads(version["data"]),
+            }
+            for version in versions
         ]
     }
 
@@ -125,12 +129,12 @@ def _write_readme(
 
 
 def _replace(fresh: Path) -> None:
-    for made in fresh.iterdir():
-        target = HERE / made.name
-        old = HERE / f".old-{made.name}"
+    for fresh_file in fresh.iterdir():
+        target = HERE / fresh_file.name
+        old = HERE / f".old-{fresh_file.name}"
         if target.exists():
             target.rename(old)
-        made.rename(target)
+        fresh_file.rename(target)
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
 
 

@@ -31,22 +31,22 @@ def draw(path: Path) -> None:
         alerts_per_sensor_day=0.15,
         rule=rule,
     )
-    one = watched[watched["pump"] == PUMP].sort_values("event_time", kind="stable")
-    scores = detectors.score_readings(detector, one, sensor="pump")
+    readings = watched[watched["pump"] == PUMP].sort_values("event_time", kind="stable")
+    scores = detectors.score_readings(detector, readings, sensor="pump")
     alerts = detectors.episodes(
-        detectors.epoch_ms(one["event_time"]), one["pump"], scores, threshold, rule
+        detectors.epoch_ms(readings["event_time"]), readings["pump"], scores, threshold, rule
     )
     labels = evaluation.read_labels(ROOT / "data" / "labels.csv")
-    own = labels[labels["sensor"] == PUMP]
+    events = labels[labels["sensor"] == PUMP]
     with plt.style.context(figures.STYLE):
         figure, axes = plt.subplots(len(CHANNELS) + 1, 1, figsize=(9, 6.4), sharex=True)
-        figures.channels(axes[:-1], one, CHANNELS, labels=own)
+        figures.channels(axes[:-1], readings, CHANNELS, labels=events)
         figures.scores(
             axes[-1],
-            one["event_time"],
+            readings["event_time"],
             scores,
             threshold,
-            labels=own,
+            labels=events,
             alerts=alerts,
             name="score of the detector; its threshold and alerts in red",
         )

@@ -5,11 +5,19 @@ to be printed; `...` stands for any text, and a command that shows nothing may p
 What cannot run here is named in PARSED, with the reason, and only its words are checked.
 """
 
+import contextlib
+import http.server
+import json
 import os
+import queue
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from datetime import timedelta
 from itertools import takewhile
 from pathlib import Path
 
@@ -20,9 +28,10 @@ import yaml
 from workbench.cli import cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CELL = re.compile(r"`((?:workbench|make|python) [^`]+)`|^ {4}((?:make|workbench) [^#\n]*)", re.M)
+PATH = re.compile(r"(?<![\w./-])((?:src|tests|docs|data|benchmarks)/[\w./-]*\w)")
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(#[^)]*)?\)")
 
 # command: why it is not run; options and arguments are checked all the same
@@ -34,13 +43,14 @@ PARSED = {
     "python docs/": "draws a picture that is committed; its detector is that of the notebooks",
     "python benchmarks/": "minutes each, and they want the machine to themselves",
     "workbench promote": "needs a run; tests/notebooks and tests/stream promote",
-    "workbench rollback": "needs promotions; tests/stream/test_promoting.py rolls back",
-    "workbench refit": "needs a champion; tests/stream/test_promoting.py refits",
-    "workbench parity": "needs a champion; tests/stream/test_job.py compares",
+    "workbench rollback": "needs promotions; tests/stream/promotion/test_promoting.py rolls back",
+    "workbench refit": "needs a champion; tests/stream/promotion/test_promoting.py refits",
+    "workbench parity": "needs a champion; tests/stream/running/test_job.py compares",
     "workbench backtest": "needs a champion; tests/stream runs it",
+    "workbench alerts": "needs a broker with alerts; tests/alerts runs it",
     "workbench stream": "needs a champion and a job; tests/stream runs them all",
     "workbench services": "tests/services starts, stops and breaks them",
-    "workbench doctor": "its exit code is the machine's; tests/test_doctor.py runs it",
+    "workbench doctor": "its exit code is the machine's; tests/services/test_doctor.py runs it",
     "workbench sweep": "ten trainings; `workbench train` is run, and tests/runs sweeps",
     "workbench archive schemas": "the sample has no broker; tests/archive fetches schemas",
     "workbench ingest": "run in the block with services",
@@ -116,12 +126,14 @@ def alone(text):
     return "workbench services" not in text and not any(reason(one) for one, _ in session(text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [one for one in blocks("console") if alone(one.values[0])])
 def test_a_session_shown_prints_what_is_shown(text, project):
     for command, shown in session(text):
         assert_shown(command, run(command, project), shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if texts(page, "python")], ids=lambda page: page.stem
 )
@@ -138,6 +150,18 @@ def test_a_stream_file_shown_is_one(text):
     assert parse_stream("shown", yaml.safe_load(text)).alerts
 
 
+@pytest.mark.parametrize("text", blocks("sweep"))
+def test_a_sweep_file_shown_fits_its_notebook(text, tmp_path):
+    from workbench.runs.planning.specs import read_sweeps
+
+    file = tmp_path / "shown.yaml"
+    file.write_text(text)
+
+    plans, searches = read_sweeps(None, [file])
+
+    assert len(plans) + sum(search.trials for search in searches) > 5
+
+
 def mentioned():
     """Yield every command in a sentence, a table or an indented line, and those not run above."""
     found = set()
@@ -151,7 +175,7 @@ def mentioned():
 
 @pytest.mark.parametrize("command", mentioned())
 def test_a_command_named_exists_with_its_options(command):
-    name, *words = command.replace("...", "").replace("URL", "data/archive").split()
+    name, *words = shlex.split(command.replace("...", "").replace("URL", "data/archive"))
     if name == "make":
         targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert words[0] in targets
@@ -195,6 +219,125 @@ def test_links_lead_somewhere(page):
             assert anchor[1:] in slugs, f"{target}{anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_named_are_there(page):
+    named = set(PATH.findall(page.read_text()))
+
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_the_walk_through_the_tree_passes_every_folder_once():
+    rows = (ROOT / "docs" / "architecture.md").read_text().split("## A walk through the tree")[1]
+    walked = re.findall(r"^\| `([\w/]+)/` \|.*\| (.+) \|$", rows, re.MULTILINE)
+    package = ROOT / "src" / "workbench"
+    folders = [str(path.parent.relative_to(package)) for path in package.rglob("__init__.py")]
+    first = [name for _, names in walked for name in re.findall(r"`([^`]+)`", names)]
+
+    assert sorted(folder for folder, _ in walked) == sorted(set(folders) - {"."})
+    assert [name for name in first if not (package / name).is_file()] == []
+
+
+def write_exports(folder):
+    """Write werk.csv and, of the day after, heute.csv: what docs/your-plant.md says they are."""
+    from workbench import plant
+
+    readings, _ = plant.simulate(pumps=3, days=10, seed=5)
+    tags = {
+        "flow_l_min": "Durchfluss [l/min]", "discharge_pressure_bar": "Druck [bar]",
+        "motor_current_a": "Strom [A]", "bearing_temperature_c": "Lagertemperatur [°C]",
+    }  # fmt: skip
+    named = readings.rename(columns=tags)
+    lines = named.melt(["event_time", "pump"], list(tags.values()), "tag", "Wert")
+    lines["Tag"] = lines["pump"].str.replace("pump-", "Pumpe ") + "." + lines["tag"]
+    lines = lines.sort_values(["event_time", "Tag"], kind="stable", ignore_index=True)
+    lines["Zeit"] = (
+        lines["event_time"].dt.tz_convert("Europe/Berlin").dt.strftime("%d.%m.%Y %H:%M:%S")
+    )
+    numbers = lines["Wert"].map("{:.2f}".format).str.replace(".", ",")
+    lines["Wert"] = numbers.where(lines["Wert"].notna(), "Bad")
+    today = lines["event_time"] >= lines["event_time"].max() - timedelta(days=1)
+    for name, part in (("werk.csv", lines[~today]), ("heute.csv", lines[today])):
+        columns = ["Zeit", "Tag", "Wert"]
+        part[columns].to_csv(folder / name, sep=";", index=False, encoding="cp1252")
+
+
+class Phone(http.server.BaseHTTPRequestHandler):
+    """Takes what is posted to it, as ntfy's server would."""
+
+    messages: queue.Queue = queue.Queue()
+
+    def do_POST(self):
+        length = int(self.headers["Content-Length"])
+        self.messages.put(json.loads(self.rfile.read(length)))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def going(command, shown, project, **variables):
+    """Start a command that does not end by itself, wait for the line shown, end it by Ctrl-C."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with subprocess.Popen(
+        command.split(), cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "WORKBENCH_STORE": str(project / "store"), **variables, "PATH": path},
+    ) as process:  # fmt: skip
+        printed = []
+        try:
+            while not printed or printed[-1] != shown:
+                printed.append(process.stdout.readline().rstrip("\n"))
+                assert process.poll() is None, printed
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.stdout.close()
+
+
+@pytest.mark.flink
+@pytest.mark.pulsar
+@pytest.mark.notebook
+def test_from_a_historians_export_to_a_phone_in_ten_commands(project, services):
+    page = ROOT / "docs" / "your-plant.md"
+    steps = [step for text in texts(page, "console") for step in session(text)]
+    write_exports(project)
+    ours = {"WORKBENCH_HOME": os.environ["WORKBENCH_HOME"]}
+    folder = None
+    commands = iter(steps[1:])  # the services are up
+    for command, shown in commands:
+        if command.startswith("workbench stream run"):
+            break
+        command = command.replace("RUN", str(folder))
+        printed = run(f"{command} 2>&1 || true", project, **ours)
+        assert_shown(command, printed, shown)
+        folder = printed.split()[-1] if " train " in command else folder
+
+    written = yaml.safe_load((project / "streams" / "werk.yaml").read_text())
+    (stream,) = texts(page, "yaml")
+    assert {**written, "routes": yaml.safe_load(stream)["routes"]} == yaml.safe_load(stream)
+    (project / "streams" / "werk.yaml").write_text(stream)
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Phone) as phone,
+        contextlib.ExitStack() as c,
+    ):
+        threading.Thread(target=phone.serve_forever, daemon=True).start()
+        c.callback(phone.shutdown)
+        ours["WERK_PHONE"] = f"ntfy://127.0.0.1:{phone.server_port}/werk"
+        c.enter_context(going(command, *shown, project, **ours))
+        command, shown = next(commands)
+        c.enter_context(going(command, *shown, project, **ours))
+        command, shown = next(commands)
+        assert_shown(command, run(f"{command} 2>&1", project, **ours), shown)
+        message = Phone.messages.get(timeout=120)
+
+    # a job that is slow to say the third leaves it to the next message
+    assert re.fullmatch(r"Pumpe 3: [123] closed \(werk\)", message["title"])
+    assert "says `Pumpe 3: 3 closed (werk)`" in page.read_text()
+    assert len(steps) == 10
+    assert next(commands, None) is None
+
+
 @pytest.mark.pulsar
 @pytest.mark.notebook
 def test_own_readings_come_into_the_bucket_and_out_as_a_detector(project, services):
@@ -213,16 +356,15 @@ def test_own_readings_come_into_the_bucket_and_out_as_a_detector(project, servic
     ours = {"WORKBENCH_HOME": os.environ["WORKBENCH_HOME"]}
     shown = [step for text in texts(ROOT / "README.md", "console") for step, _ in session(text)]
     steps = [step for step in shown if "mine" in step or step.endswith("s3://offload")]
+    slow = ("workbench promote", "workbench stream", "workbench train")  # as on your-plant.md
 
-    printed = {
-        step: run(step, project, **ours)
-        for step in steps
-        if not step.startswith(("workbench promote", "workbench stream"))
-    }
+    printed = {step: run(step, project, **ours) for step in steps if not step.startswith(slow)}
 
-    assert len(printed) == 6
+    assert len(printed) == 5
     sent = [text.split(" readings")[0] for step, text in printed.items() if " ingest " in step]
     assert sent == ["8000", str(len(own) - 8000)]
     assert "persistent://public/default/mine" in printed["workbench archive ls s3://offload"]
     assert (project / "notebooks" / "20_mine.ipynb").is_file()
-    assert list((project / "runs").glob("*/detector/detector.json"))
+    (shown,) = (text for text in texts(ROOT / "README.md", "yaml") if "mine" in text)
+    written = yaml.safe_load((project / "streams" / "mine.yaml").read_text())
+    assert written == yaml.safe_load(shown)

@@ -1,48 +1,26 @@
 """From offloaded sensor history to a detector in Flink, with proof that both score alike.
 
-The rooms, in the order data flows: archive, history, detectors, evaluation, figures, runs, desk,
-services, plant, stream, cli. A room imports only rooms that stand above it. Importing this
-package loads none of them: each is loaded when it is first named.
+The rooms and their order are those of docs/architecture.md. Importing this package loads none of
+them: each is loaded when it is first named. What is public stands in `__init__.pyi`, here and in
+every room: it is read by type checkers and by `lazy_loader` alike.
 """
 
 from __future__ import annotations
 
 import builtins
-import importlib
 import sys
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from workbench.history import replay as replay
+import lazy_loader
 
-__version__ = "0.1.0"
-_ROOMS = {
-    "archive",
-    "desk",
-    "detectors",
-    "evaluation",
-    "figures",
-    "plant",
-    "runs",
-    "services",
-    "stream",
-}
-__all__ = ["__version__", "replay", *sorted(_ROOMS)]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__version__ = "0.2.0"
 
 
 def load_ipython_extension(ipython: object) -> None:
     """Add `%%pulsar_sql` to a notebook: `%load_ext workbench`."""
-    from workbench.archive.magic import register
+    from workbench.desk import register
 
     register(ipython)
-
-
-def __getattr__(name: str) -> object:
-    if name == "replay":
-        return importlib.import_module("workbench.history").replay
-    if name in _ROOMS:
-        return importlib.import_module(f"workbench.{name}")
-    raise AttributeError(f"module 'workbench' has no attribute {name!r}")
 
 
 def _let_numba_find_print() -> None:

@@ -69,7 +69,7 @@ class Card:
 
     def _facts(self) -> dict[str, str]:
         return {
-            name: value if isinstance(value, Picture) else told(value)
+            name: value if isinstance(value, Picture) else readable(value)
             for name, value in self.facts.items()
             if value is not None and value not in ("", (), [], {})
         }
@@ -77,7 +77,7 @@ class Card:
     def _cells(self) -> tuple[list[str], list[list[str]], str]:
         """Return the table's head, its first rows, and how many more there are, as text."""
         head = list(self.rows[0]) if self.rows else []
-        shown = [[told(row.get(name)) for name in head] for row in self.rows[:_ROWS]]
+        shown = [[readable(row.get(name)) for name in head] for row in self.rows[:_ROWS]]
         more = len(self.rows) - len(shown)
         return head, shown, f"and {more} more" if more else ""
 
@@ -103,7 +103,7 @@ class Card:
         return f"{table}\n<p>{more}</p>" if more else table
 
 
-class Shown(ABC):
+class HasCard(ABC):
     """A base for objects that show themselves by their `card`."""
 
     @abstractmethod
@@ -113,7 +113,7 @@ class Shown(ABC):
     def getdoc(self) -> str:
         """Return what IPython's `?` shows: this very object, then what can be done with it."""
         cls = type(self)
-        named = [one for one in dir(cls) if one[0] != "_" and one not in ("card", "getdoc")]
+        named = [name for name in dir(cls) if name[0] != "_" and name not in ("card", "getdoc")]
         docs = {name: inspect.getdoc(getattr(cls, name)) or "" for name in named}
         lines = [f"  .{name}: {doc.splitlines()[0]}" for name, doc in docs.items() if doc]
         return "\n".join([self.card().text(), "", inspect.cleandoc(cls.__doc__ or ""), "", *lines])
@@ -126,13 +126,13 @@ class Shown(ABC):
         return {"text/html": card.html(), "text/plain": card.text()}
 
 
-def told(value: object) -> str:
+def readable(value: object) -> str:
     """Return a value as people read it.
 
     Examples
     --------
-    >>> told(120_045), told(86_400.0), told(0.123456), told(["a", 2]), told({"k": 3}), told(None)
-    ('120,045', '86,400', '0.1235', 'a, 2', 'k=3', '-')
+    >>> [readable(value) for value in (120_045, 86_400.0, 0.123456, ["a", 2], {"k": 3}, None)]
+    ['120,045', '86,400', '0.1235', 'a, 2', 'k=3', '-']
     """
     if value is None or value != value:  # NaN
         return "-"
@@ -143,9 +143,9 @@ def told(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if 10_000 <= abs(value) < 1e15 else f"{value:.4g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={told(one)}" for name, one in value.items())
+        return ", ".join(f"{name}={readable(inner)}" for name, inner in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(told, value))
+        return ", ".join(map(readable, value))
     return str(value)
 
 
@@ -163,7 +163,7 @@ def sparkline(counts: Sequence[int]) -> Picture:
     '|█▄·▁█|'
     """
     most = max(counts, default=0)
-    blocks = (_BLOCKS[-(-8 * one // most)] if one else _BLOCKS[0] for one in counts)
+    blocks = (_BLOCKS[-(-8 * count // most)] if count else _BLOCKS[0] for count in counts)
     return Picture(f"|{''.join(blocks)}|")
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from workbench import runs
+from workbench import desk, runs
 from workbench.endpoints import project
-from workbench.runs import Run
-from workbench.runs.specs import shown
+from workbench.runs import Run, project_path
 
 _STEPS = 6
 
@@ -39,23 +38,23 @@ class Demo:
     def rows(self) -> list[tuple[str, str]]:
         """Return what the demo prints: names, and values with their units."""
         return [
-            *told(self.metrics),
+            *outcome_rows(self.metrics),
             ("wall time", f"{self.wall_s:.0f} s"),
-            ("report", shown(self.report)),
+            ("report", project_path(self.report)),
         ]
 
 
-def told(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+def outcome_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return names and values of what the promoted detector did, with their units."""
-    delay_s, of = found["delay_median_s"], f"{found['found']} of {found['events']}"
+    delay_s, of = metrics["delay_median_s"], f"{metrics['found']} of {metrics['events']}"
     return [
-        ("detector", f"{found['detector']}, package {found['package'][:16]}"),
-        ("faults found", f"{of}, recall {found['recall']:.2f}"),
-        ("alerts", f"{found['alerts']}, {found['false_alerts']} of them false"),
-        ("alert precision", _number(found["precision"])),
+        ("detector", f"{metrics['detector']}, package {metrics['package'][:16]}"),
+        ("faults found", f"{of}, recall {metrics['recall']:.2f}"),
+        ("alerts", f"{metrics['alerts']}, {metrics['false_alerts']} of them false"),
+        ("alert precision", _number(metrics["precision"])),
         ("median detection delay", "-" if delay_s is None else f"{delay_s / 60:.0f} min"),
-        ("scored by the Flink job", f"{found['readings_per_s']:,} readings/s"),
-        ("alerts differing, notebook and stream", str(found["differing_alerts"])),
+        ("scored by the Flink job", f"{metrics['readings_per_s']:,} readings/s"),
+        ("alerts differing, notebook and stream", str(metrics["differing_alerts"])),
     ]
 
 
@@ -65,6 +64,8 @@ def _number(value: float | None) -> str:
 
 def demo(*, store: str = "runs") -> Demo:
     """Run the notebooks on the sample archive and return what came out.
+
+    In a folder without them, notebooks and sample are copied there first.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def demo(*, store: str = "runs") -> Demo:
         What any of the steps raises: no archive, a failed run, a refused promotion.
     """
     began = time.monotonic()
+    if not all((project() / name).exists() for name in ("notebooks/00_look.ipynb", "data/archive")):
+        desk.copy_tour()
     with tqdm(total=_STEPS, desc="demo", unit=" steps", bar_format=_BAR) as bar:
         look = _run(bar, "00_look", {}, store)
         prototype = _run(bar, "10_prototype", {}, store)
@@ -94,7 +97,7 @@ def demo(*, store: str = "runs") -> Demo:
         watched.path.parent / "demo.html",
         "From offloaded history to a running detector",
     )
-    report = runs.write_story(story, target, title=title, summary=told(watched.metrics))
+    report = runs.write_story(story, target, title=title, summary=outcome_rows(watched.metrics))
     return Demo(watched.metrics, report, time.monotonic() - began)
 
 

@@ -12,6 +12,8 @@ import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from workbench import files
+
 
 def project() -> Path:
     """Return the nearest folder at or above this one with `notebooks/` and `params/`, else this.
@@ -35,6 +37,14 @@ def home() -> Path:
     return project() / os.environ.get("WORKBENCH_HOME", ".workbench")
 
 
+def private_home() -> Path:
+    """Return `home`, made if need be, open to its owner alone whatever the umask."""
+    folder = home()
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
 @dataclass(frozen=True)
 class Endpoints:
     """Addresses and credentials; each is empty where nothing is known.
@@ -49,10 +59,22 @@ class Endpoints:
         Folder or `s3://bucket[/prefix]` of offloaded objects (`WORKBENCH_ARCHIVE`).
     s3_endpoint
         `http://host:port` of an S3 endpoint that is not AWS (`AWS_ENDPOINT_URL`).
+    kafka
+        Kafka's bootstrap servers, `host:port[,host:port]` (`WORKBENCH_KAFKA`).
+    kafka_config
+        File of a Java client's properties, SASL and TLS among them (`WORKBENCH_KAFKA_CONFIG`).
+    schema_registry
+        Of Kafka's Avro, `http(s)://host:port` (`WORKBENCH_SCHEMA_REGISTRY`).
+    schema_registry_login
+        `user:password` (`WORKBENCH_SCHEMA_REGISTRY_LOGIN`, or the content of the file
+        `WORKBENCH_SCHEMA_REGISTRY_LOGIN_FILE`).
     flink
         REST API and web UI of a Flink session cluster, `http://host:port` (`WORKBENCH_FLINK`).
-    s3_key, s3_secret
-        `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`.
+    flink_password
+        Of user `workbench`, where that REST API wants one (`WORKBENCH_FLINK_PASSWORD`).
+    s3_key, s3_secret, s3_token
+        `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`; `AWS_SESSION_TOKEN`, where that key is one for
+        a while (SSO, STS), and of no other key.
     broker_token
         JSON web token for broker and admin (`WORKBENCH_BROKER_TOKEN`, or the content of the file
         `WORKBENCH_BROKER_TOKEN_FILE`).
@@ -62,22 +84,41 @@ class Endpoints:
     admin: str = field(default="", metadata={"env": "WORKBENCH_ADMIN"})
     archive: str = field(default="", metadata={"env": "WORKBENCH_ARCHIVE"})
     s3_endpoint: str = field(default="", metadata={"env": "AWS_ENDPOINT_URL"})
+    kafka: str = field(default="", metadata={"env": "WORKBENCH_KAFKA"})
+    kafka_config: str = field(default="", metadata={"env": "WORKBENCH_KAFKA_CONFIG"})
+    schema_registry: str = field(default="", metadata={"env": "WORKBENCH_SCHEMA_REGISTRY"})
+    schema_registry_login: str = field(
+        default="", repr=False, metadata={"env": "WORKBENCH_SCHEMA_REGISTRY_LOGIN"}
+    )
     flink: str = field(default="", metadata={"env": "WORKBENCH_FLINK"})
     s3_key: str = field(default="", repr=False, metadata={"env": "AWS_ACCESS_KEY_ID"})
     s3_secret: str = field(default="", repr=False, metadata={"env": "AWS_SECRET_ACCESS_KEY"})
+    s3_token: str = field(default="", repr=False, metadata={"env": "AWS_SESSION_TOKEN"})
+    flink_password: str = field(
+        default="", repr=False, metadata={"env": "WORKBENCH_FLINK_PASSWORD"}
+    )
     broker_token: str = field(default="", repr=False, metadata={"env": "WORKBENCH_BROKER_TOKEN"})
+
+
+_SECRETS = {  # that may stand in files: endpoint to variable
+    name: Endpoints.__dataclass_fields__[name].metadata["env"]
+    for name in ("broker_token", "schema_registry_login")
+}
 
 
 def endpoints() -> Endpoints:
     """Return what the environment says, and what the local services say where it is silent."""
-    known = _local()
+    local = _local()
     values = {
-        one.name: os.environ.get(one.metadata["env"]) or known.get(one.name, "")
-        for one in fields(Endpoints)
+        setting.name: os.environ.get(setting.metadata["env"]) or local.get(setting.name, "")
+        for setting in fields(Endpoints)
     }
-    named = os.environ.get("WORKBENCH_BROKER_TOKEN_FILE")
-    if named and not values["broker_token"]:
-        values["broker_token"] = Path(named).read_text(encoding="utf-8").strip()
+    if not os.environ.get("AWS_ACCESS_KEY_ID"):
+        values["s3_token"] = ""
+    for name, variable in _SECRETS.items():
+        named = os.environ.get(f"{variable}_FILE")
+        if named and not values[name]:
+            values[name] = Path(named).read_text(encoding="utf-8").strip()
     return Endpoints(**values)
 
 
@@ -86,13 +127,19 @@ def broker_token_file() -> Path:
 
     It is `WORKBENCH_BROKER_TOKEN_FILE`, or one in WORKBENCH_HOME that its owner alone can read.
     """
-    if named := os.environ.get("WORKBENCH_BROKER_TOKEN_FILE"):
+    return _secret_file("broker_token")
+
+
+def registry_login_file() -> Path:
+    """Return a file with the schema registry's login, as `broker_token_file` does the token."""
+    return _secret_file("schema_registry_login")
+
+
+def _secret_file(name: str) -> Path:
+    if named := os.environ.get(f"{_SECRETS[name]}_FILE"):
         return Path(named).resolve()
-    path = home().resolve() / "broker-token"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(endpoints().broker_token)
-    return path
+    path = home().resolve() / name.replace("_", "-")
+    return files.write_text(path, getattr(endpoints(), name), mode=0o600)
 
 
 def _local() -> dict[str, str]:
@@ -100,5 +147,5 @@ def _local() -> dict[str, str]:
     if not path.is_file():
         return {}
     stored = json.loads(path.read_text(encoding="utf-8"))
-    known: dict[str, str] = stored.get("endpoints", {})
-    return known
+    addresses: dict[str, str] = stored.get("endpoints", {})
+    return addresses

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 200  # characters of a name that is compared: it may come from anywhere
+
 
 class WorkbenchError(Exception):
     """The root of all errors raised on purpose.
@@ -50,8 +52,54 @@ class WorkbenchError(Exception):
         return "\n".join(lines)
 
 
+class TimesError(WorkbenchError):
+    """A text, or a column of them, is no time.
+
+    Attributes
+    ----------
+    rows
+        Positions of the texts at fault, ascending; none where the whole column is.
+    options
+        Ways to say how they are meant, as `time format %d.%m.%Y`, where there are any.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: object = None,
+        hint: str | None = None,
+        rows: Iterable[int] = (),
+        options: Iterable[str] = (),
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.rows = list(rows)
+        self.options = list(options)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_times, (
+            self.message,
+            self.where,
+            self.hint,
+            self.rows,
+            self.options,
+        )
+
+
 class ArchiveError(WorkbenchError):
     """Bytes of an archive are not what Pulsar writes, or are not there."""
+
+
+class ArchiveWarning(UserWarning):
+    """What is read is right as far as it goes, and something about it must be known."""
+
+
+class StoreWarning(UserWarning):
+    """Something in the store was not what it should be, and was put right."""
+
+
+class AnswersWarning(UserWarning):
+    """What was answered is right as far as it goes, and something about it must be known."""
 
 
 class ReplayError(WorkbenchError):
@@ -94,6 +142,10 @@ class StreamError(WorkbenchError):
     """A stream file is wrong, or its job cannot run."""
 
 
+class AlertsError(WorkbenchError):
+    """An alert cannot be delivered, or an answer to one cannot be taken."""
+
+
 class PromotionRefused(WorkbenchError):  # noqa: N818 - a refusal is a result, not a fault
     """The gate said no; the message lists every reason at once."""
 
@@ -104,6 +156,12 @@ def _rebuild(
     kind: type[WorkbenchError], message: str, where: str | None, hint: str | None
 ) -> WorkbenchError:
     return kind(message, where=where, hint=hint)
+
+
+def _rebuild_times(
+    message: str, where: str | None, hint: str | None, rows: list[int], options: list[str]
+) -> TimesError:
+    return TimesError(message, where=where, hint=hint, rows=rows, options=options)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str | None:
@@ -118,11 +176,11 @@ def did_you_mean(name: str, names: Iterable[str]) -> str | None:
     >>> did_you_mean("x", []) is None
     True
     """
-    known = sorted(names)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    choices = sorted(names)
+    near = difflib.get_close_matches(name[:_LONGEST], choices, n=3, cutoff=0.6)
     if near:
-        return f"did you mean {' or '.join(repr(one) for one in near)}?"
-    if not known:
+        return f"did you mean {' or '.join(repr(match) for match in near)}?"
+    if not choices:
         return None
-    shown = ", ".join(known[:12])
-    return f"known: {shown}" + (f" and {len(known) - 12} more" if len(known) > 12 else "")
+    shown = ", ".join(choices[:12])
+    return f"known: {shown}" + (f" and {len(choices) - 12} more" if len(choices) > 12 else "")

@@ -18,14 +18,13 @@ Nothing here is measured on a real machine.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-Floats: TypeAlias = NDArray[np.float64]
+from workbench.arrays import Bools, Floats
 
 # channel: what its sensor resolves, in the unit that its name ends with
 CHANNELS = {
@@ -119,12 +118,12 @@ def simulate(
     >>> readings["pump"].unique().tolist(), labels["kind"].tolist()
     (['pump-1', 'pump-2'], ['bearing_wear', 'cavitation', 'blocked_filter', 'stuck_sensor', 'leak'])
     """
-    plan, arrival, *own = np.random.SeedSequence(seed).spawn(2 + pumps)
+    plan, arrival, *seeds = np.random.SeedSequence(seed).spawn(2 + pumps)
     times_s = np.arange(0, days * _DAY_S, period_s)
     planned = _plan(pumps, days * _DAY_S, np.random.default_rng(plan)) if faults else []
     frames = [
-        _pump(number, times_s, [one for one in planned if one.pump == number], sequence)
-        for number, sequence in enumerate(own)
+        _pump(number, times_s, [fault for fault in planned if fault.pump == number], sequence)
+        for number, sequence in enumerate(seeds)
     ]
     epoch = pd.Timestamp(start)
     return _arrived(frames, epoch, np.random.default_rng(arrival)), _labels(planned, epoch)
@@ -136,8 +135,8 @@ def _plan(pumps: int, span_s: float, rng: np.random.Generator) -> list[Fault]:
     used = sorted(rng.choice(len(slots), size=min(15, 5 * len(slots) // 8), replace=False))
     width_s = span_s / 2 / _SLOTS
     planned = []
-    for number, at in enumerate(used):
-        slot, pump = slots[at]
+    for number, place in enumerate(used):
+        slot, pump = slots[place]
         kind = list(FAULTS)[number % len(FAULTS)]
         begin_s = span_s / 2 + width_s * (slot + rng.uniform(0.1, 0.45))
         stop_s = begin_s + width_s * rng.uniform(0.15, 0.4)
@@ -160,11 +159,11 @@ def _pump(
     number: int, times_s: Floats, faults: list[Fault], sequence: np.random.SeedSequence
 ) -> pd.DataFrame:
     rng = np.random.default_rng(sequence)
-    own = Constants(*(value * rng.normal(1, 0.004) for value in Constants()))
+    constants = Constants(*(value * rng.normal(1, 0.004) for value in Constants()))
     strength = {kind: np.zeros(len(times_s)) for kind in FAULTS}
     for fault in faults:
         strength[fault.kind] += fault.strength(times_s)
-    truth = _physics(own, times_s, strength, rng)
+    truth = _physics(constants, times_s, strength, rng)
     frame = pd.DataFrame({name: _sensed(name, truth[name], rng) for name in CHANNELS})
     for fault in faults:
         _freeze(frame, fault, times_s)
@@ -174,42 +173,42 @@ def _pump(
 
 
 def _physics(
-    own: Constants, times_s: Floats, strength: dict[str, Floats], rng: np.random.Generator
+    pump: Constants, times_s: Floats, strength: dict[str, Floats], rng: np.random.Generator
 ) -> dict[str, Floats]:
     """Return the five channels without noise, shape (len(times_s),) each."""
     speed = _demand(times_s, rng)
     burst = strength["cavitation"] * rng.gamma(2.0, 0.5, len(times_s))
-    head = own.head_bar * speed**2
-    droop = own.droop * (1 + 0.9 * strength["blocked_filter"] + 0.25 * burst)
-    friction = own.friction * (1 - 0.22 * strength["leak"])
-    flow = np.sqrt((head - own.static_bar) / (droop + friction))
-    pressure = own.static_bar + friction * flow**2
-    current = own.idle_a + own.per_power * (head - own.droop * flow**2) * flow
+    head = pump.head_bar * speed**2
+    droop = pump.droop * (1 + 0.9 * strength["blocked_filter"] + 0.25 * burst)
+    friction = pump.friction * (1 - 0.22 * strength["leak"])
+    flow = np.sqrt((head - pump.static_bar) / (droop + friction))
+    pressure = pump.static_bar + friction * flow**2
+    current = pump.idle_a + pump.per_power * (head - pump.droop * flow**2) * flow
     current = current * (1 + 0.02 * strength["bearing_wear"])
-    off_best = (flow / own.best_flow - 1) ** 2
+    off_best = (flow / pump.best_flow - 1) ** 2
     rough = np.exp(rng.normal(0, 0.03, len(flow)))
-    vibration = own.vibration * speed**2 * (1 + 4 * off_best) * rough
+    vibration = pump.vibration * speed**2 * (1 + 4 * off_best) * rough
     vibration = vibration + 0.55 * strength["bearing_wear"] + 0.35 * burst
-    heat = _heat(own, times_s, current, strength)
+    heat = _heat(pump, times_s, current, strength)
     return dict(zip(CHANNELS, (flow, pressure, current, vibration, heat), strict=True))
 
 
-def _heat(own: Constants, times_s: Floats, current: Floats, strength: dict[str, Floats]) -> Floats:
+def _heat(pump: Constants, times_s: Floats, current: Floats, strength: dict[str, Floats]) -> Floats:
     hour = times_s / 3600
     ambient = 18 + 3 * np.sin(2 * np.pi * (hour - 9) / 24) + 0.08 * hour / 24
-    towards = ambient + own.heating * current**2 + 5 * strength["bearing_wear"]
+    towards = ambient + pump.heating * current**2 + 5 * strength["bearing_wear"]
     keep = float(np.exp(-(times_s[1] - times_s[0]) / _THERMAL_LAG_S))
-    settled, _ = lfilter([1 - keep], [1, -keep], towards, zi=[keep * towards[0]])
-    heat: Floats = settled
+    smoothed, _ = lfilter([1 - keep], [1, -keep], towards, zi=[keep * towards[0]])
+    heat: Floats = smoothed
     return heat
 
 
 def _sensed(name: str, truth: Floats, rng: np.random.Generator) -> Floats:
     """Return what the sensor says: noise, drifting gain, its resolution, now and then nothing."""
     drift = 1 + 0.002 * np.linspace(0, rng.normal(), len(truth))
-    said = truth * drift + rng.normal(0, _NOISE[name], len(truth))
+    reading = truth * drift + rng.normal(0, _NOISE[name], len(truth))
     step = CHANNELS[name]
-    rounded: Floats = np.round(np.round(said / step) * step, 3)
+    rounded: Floats = np.round(np.round(reading / step) * step, 3)
     rounded[rng.random(len(truth)) < 0.0004] = np.nan
     return rounded
 
@@ -219,8 +218,8 @@ def _freeze(frame: pd.DataFrame, fault: Fault, times_s: Floats) -> None:
         return
     first = int(np.searchsorted(times_s, fault.start_s))
     last = int(np.searchsorted(times_s, fault.stop_s))
-    said = frame[fault.channel].iloc[: first + 1].dropna()
-    frame.loc[first : last - 1, fault.channel] = said.iloc[-1]
+    values = frame[fault.channel].iloc[: first + 1].dropna()
+    frame.loc[first : last - 1, fault.channel] = values.iloc[-1]
 
 
 def _arrived(
@@ -236,7 +235,7 @@ def _arrived(
     return sent.reset_index(drop=True)
 
 
-def _lost(sent: pd.DataFrame, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _lost(sent: pd.DataFrame, rng: np.random.Generator) -> Bools:
     lost = rng.random(len(sent)) < 0.002
     times_s = sent["time_s"].to_numpy()
     for pump in sent["pump"].unique():  # a radio that is out for a while, once in three days
@@ -250,11 +249,13 @@ def _lost(sent: pd.DataFrame, rng: np.random.Generator) -> NDArray[np.bool_]:
 def _labels(faults: list[Fault], epoch: pd.Timestamp) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "sensor": [f"pump-{one.pump + 1}" for one in faults],
-            "start": _utc(epoch, pd.Series([one.start_s for one in faults], dtype=float)),
-            "stop": _utc(epoch, pd.Series([one.stop_s for one in faults], dtype=float)),
-            "kind": [one.kind for one in faults],
-            "channels": [(one.channel,) if one.channel else FAULTS[one.kind] for one in faults],
+            "sensor": [f"pump-{fault.pump + 1}" for fault in faults],
+            "start": _utc(epoch, pd.Series([fault.start_s for fault in faults], dtype=float)),
+            "stop": _utc(epoch, pd.Series([fault.stop_s for fault in faults], dtype=float)),
+            "kind": [fault.kind for fault in faults],
+            "channels": [
+                (fault.channel,) if fault.channel else FAULTS[fault.kind] for fault in faults
+            ],
         }
     )
 

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from workbench import archive
-from workbench.archive.export import export
-from workbench.archive.schemas import fetch_schemas
+from workbench.archive.values.schemas import fetch_schemas
+from workbench.archive.writing.exporting import export
 from workbench.cli import cli
-from workbench.errors import ArchiveError
+from workbench.errors import ArchiveError, ServicesError
 
 DAY_MS = 86_400_000
 
@@ -37,6 +37,7 @@ def bucket(pulsar, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_an_export_is_a_folder_a_day(bucket, tmp_path):
     topic = archive.open(str(bucket)).topic("t")
 
@@ -122,12 +123,16 @@ def test_a_changed_object_is_read_again(bucket, pulsar):
 class Admin(http.server.BaseHTTPRequestHandler):
     """Answers as a broker's REST API does for one topic."""
 
+    tokens = []  # noqa: RUF012 - of all instances: one each request
+
     def do_GET(self):
+        self.tokens.append(self.headers["Authorization"])
         versions = [{"version": 0, "type": "JSON", "data": '{"type": "record"}', "properties": {}}]
         known = {
             "/admin/v2/schemas/public/default/t/schemas": (200, {"getSchemaResponses": versions}),
             "/admin/v2/schemas/public/default/b+c/schemas": (200, {"getSchemaResponses": []}),
             "/admin/v2/schemas/public/default/locked/schemas": (401, {}),
+            "/admin/v2/schemas/public/default/strange/schemas": (200, {"getSchemaResponses": [1]}),
         }
         code, body = known.get(self.path, (404, {}))
         self.send_response(code)
@@ -166,12 +171,24 @@ def test_topics_without_a_schema_are_left_out(admin):
 
 
 def test_a_broker_that_refuses_is_an_error(admin):
-    with pytest.raises(ArchiveError) as caught:
+    with pytest.raises(ServicesError) as caught:
         fetch_schemas(admin, ["persistent://public/default/locked"])
     url = f"{admin}/admin/v2/schemas/public/default/locked/schemas"
-    assert str(caught.value) == (
-        f"no schemas from the broker: 401 Client Error: Unauthorized for url: {url}\n  in {url}"
-    )
+    assert str(caught.value) == f"the broker refuses with status 401\n  in {url}"
+
+
+def test_an_answer_that_is_no_list_of_schemas_is_an_error(admin):
+    with pytest.raises(ArchiveError) as caught:
+        fetch_schemas(admin, ["persistent://public/default/strange"])
+    assert str(caught.value).startswith("no schemas from the broker: ")
+
+
+def test_no_token_of_the_environment_goes_to_an_address_that_is_named(admin, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_BROKER_TOKEN", "secret")
+    Admin.tokens.clear()
+    fetch_schemas(admin, ["t"])
+    fetch_schemas(admin, ["t"], token="mine")  # noqa: S106 - no secret
+    assert Admin.tokens == [None, "Bearer mine"]
 
 
 def test_the_commands_list_inspect_check_and_export(bucket, tmp_path):

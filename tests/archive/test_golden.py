@@ -100,6 +100,22 @@ def test_a_partition_can_be_read_alone(golden):
     assert opened.topics()[["partitions", "ledgers"]].to_numpy().tolist() == [[3, 6]]
 
 
+def test_replay_gives_the_partition_of_each_reading_when_asked(golden):
+    case = golden("D6-partitioned")
+
+    frame = replay("d6-parts", archive=case.bucket, columns=["partition"])
+
+    expected = case.expected().to_pandas()
+    assert frame.columns.tolist() == [
+        "partition", "event_time", "publish_time", "key", "message_id",
+    ]  # fmt: skip
+    assert frame["partition"].value_counts().to_dict() == (
+        expected["partition"].value_counts().to_dict()
+    )
+    ids = frame["message_id"].str.split(":").str[2].astype(int)
+    assert frame["partition"].tolist() == ids.tolist()
+
+
 def test_replay_gives_a_frame_in_the_order_of_the_broker(golden):
     case = golden("D1-json")
 

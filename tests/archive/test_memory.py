@@ -8,6 +8,8 @@ import sys
 import lz4.block
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ENTRIES, MESSAGES = 1300, 1000
 LIMIT_MIB = 400
 CODE = """
@@ -18,11 +20,11 @@ opened = archive.open(sys.argv[1], workers=2)
 if sys.argv[2] == "batches":
     rows = sum(batch.num_rows for batch in opened.topic("t").batches())
 elif sys.argv[2] == "sql":
-    from workbench.archive.sql import query
+    from workbench.archive.querying.sql import query
     text = "select sensor, count(*) n, max(value) from t group by 1"
     rows = sum(sum(batch.to_pydict()["n"]) for batch in query(opened, text))
 else:
-    from workbench.archive.export import export
+    from workbench.archive.writing.exporting import export
     rows = export(opened.topic("t"), sys.argv[3], columns=["value"]).rows
 # not ru_maxrss: that starts at the size of the process that ran this one
 peak_kib = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]

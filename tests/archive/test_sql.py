@@ -1,6 +1,8 @@
 """SQL over topics."""
 
 import json
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from workbench import archive
-from workbench.archive import magic
-from workbench.archive.sql import TopicDataset, query, table, time_bounds
+from workbench.archive.querying.sql import TopicDataset, query, table, time_bounds
 from workbench.cli import cli
+from workbench.desk import magic
 from workbench.errors import ArchiveError
 
 
@@ -62,6 +64,13 @@ def test_hidden_columns_have_the_names_of_pulsar_sql(plant):
     }
 
 
+def test_a_natural_join_takes_hidden_columns_too_and_one_by_name_does_not(plant):
+    text = "select count(*) n from t a {} (select * from t) b {}"
+
+    assert rows(plant, text.format("natural join", "")) == [{"n": 0}]
+    assert rows(plant, text.format("join", "using (pump, event_time)")) == [{"n": 6}]
+
+
 def test_topics_of_any_name_are_found_by_namespace(plant):
     assert rows(plant, 'select count(*) n from "plant/b"."odd é.name"') == [{"n": 1}]
     assert rows(plant, 'select count(*) n from "public/default".t') == [{"n": 6}]
@@ -84,7 +93,7 @@ def test_projection_and_time_bounds_reach_the_reader(plant):
 
     assert connection.execute(text).fetchall() == [(1.5,)]
     ((selection, columns),) = seen
-    assert selection.bounds == (("event_time", 2000, None), ("event_time", None, 4001))
+    assert selection.bounds == (("event_time", 2000, None), ("event_time", None, 4000))
     assert columns == ["flow", "event_time", "publish_time"]
 
 
@@ -105,7 +114,7 @@ def test_a_misspelt_topic_is_answered_with_the_nearest(plant):
     with pytest.raises(ArchiveError) as caught:
         rows(plant, "select * from tt")
 
-    assert str(caught.value) == f"no topic 'tt'\n  in {plant.store.url}\n  did you mean 't'?"
+    assert str(caught.value) == f"no topic 'tt'\n  in {plant.url}\n  did you mean 't'?"
 
 
 def test_a_wrong_query_is_one_clear_line(plant):
@@ -114,6 +123,27 @@ def test_a_wrong_query_is_one_clear_line(plant):
 
     first = str(caught.value).splitlines()[0]
     assert first == 'Binder Error: Referenced column "nothing" not found in FROM clause!'
+
+
+LATER = """
+import sys
+from workbench.archive import open
+from workbench.archive.querying.sql import table
+import pulsar  # as a notebook does that asks first and then sends
+
+try:
+    table(open(sys.argv[1]), "select flwo from t")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_wrong_query_is_one_clear_line_whatever_is_imported_after(plant):
+    command = [sys.executable, "-c", LATER, plant.url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("ArchiveError Binder Error: ")
+    assert "{" not in done.stdout
 
 
 def test_damage_found_by_a_query_is_the_readers_error(plant, tmp_path):
@@ -139,7 +169,7 @@ def test_damage_found_by_a_query_is_the_readers_error(plant, tmp_path):
 def test_the_command_prints(plant, option, expected):
     text = "select pump, count(*) n from t group by 1 order by 1"
 
-    result = CliRunner().invoke(cli, ["sql", plant.store.url, text, *option])
+    result = CliRunner().invoke(cli, ["sql", plant.url, text, *option])
 
     assert result.output == expected
 
@@ -147,7 +177,7 @@ def test_the_command_prints(plant, option, expected):
 def test_the_command_writes_parquet(plant, tmp_path):
     path = str(tmp_path / "out.parquet")
 
-    result = CliRunner().invoke(cli, ["sql", plant.store.url, "select * from t", "--parquet", path])
+    result = CliRunner().invoke(cli, ["sql", plant.url, "select * from t", "--parquet", path])
 
     assert result.output == f"{path}: 6 rows\n"
     assert pq.read_table(path)["flow"].to_pylist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
@@ -178,10 +208,10 @@ def test_the_command_tells_what_it_skipped(plant, tmp_path, option, shown):
 
 
 def test_the_magic_returns_a_frame(plant):
-    frame = magic.pulsar_sql(plant.store.url, "select count(*) n from t\n")
+    frame = magic.pulsar_sql(plant.url, "select count(*) n from t\n")
 
     assert frame["n"].tolist() == [6]
-    assert magic.pulsar_sql(plant.store.url, "?")["topic"].tolist() == plant.names()
+    assert magic.pulsar_sql(plant.url, "?")["topic"].tolist() == plant.names()
 
 
 def test_the_extension_loads():
@@ -195,3 +225,79 @@ def test_the_extension_loads():
     workbench.load_ipython_extension(shell)
 
     assert shell.args == (magic.pulsar_sql, "line_cell", "pulsar_sql")
+
+
+def case(name, **options):
+    """Return an archive of ../shared/cases, or skip."""
+    from pathlib import Path
+
+    for folder in Path(__file__).resolve().parents:
+        bucket = folder.parent / "shared" / "cases" / "archive" / name / "bucket"
+        if bucket.is_dir():
+            return archive.open(str(bucket), **options)
+    pytest.skip("there is no ../shared/cases")
+
+
+def test_topics_that_differ_only_in_case_are_numbered_and_the_plain_name_is_refused():
+    pumps = case("sql-case")
+
+    assert rows(pumps, "select v from Pumps__1") == [{"v": 1}]
+    assert rows(pumps, 'select v from "public/default".pumps__2') == [{"v": 2}]
+    with pytest.raises(ArchiveError) as caught:
+        rows(pumps, "select v from pumps")
+    assert str(caught.value) == (
+        "'pumps' is the name of 2 topics that differ only in case\n"
+        f"  in {pumps.url}\n  SQL takes them for one: write Pumps__1 or pumps__2"
+    )
+
+
+@pytest.mark.parametrize("name", ["temp", '"Temp"', "TEMP"])
+def test_columns_that_differ_only_in_case_are_numbered_and_the_plain_name_is_refused(name):
+    pumps = case("sql-column-case")
+
+    assert rows(pumps, "select Temp__1, temp__2, TEMP__3 from t") == [
+        {"Temp__1": 1, "temp__2": 2, "TEMP__3": 3}
+    ]
+    with pytest.raises(ArchiveError) as caught:
+        rows(pumps, f"select {name} from t")  # noqa: S608 - names of this test
+    assert caught.value.message.endswith("the name of several columns that differ only in case")
+
+
+def test_a_field_does_not_stand_in_for_the_key_of_another_case(pulsar, tmp_path):
+    pulsar.ledger(tmp_path, [pulsar.entry(b'{"Key": 5}', (6, b"k"))])
+    pumps = archive.open(str(tmp_path))
+
+    assert rows(pumps, 'select "Key__1" a, "__key__" b from t') == [{"a": 5, "b": "k"}]
+    with pytest.raises(ArchiveError) as caught:
+        rows(pumps, "select key from t")
+    assert "what a message itself says is __key__" in caught.value.hint
+
+
+def test_a_field_called_event_time_is_not_the_time_of_the_message():
+    pumps = case("sql-event-time-field")
+
+    wanted = {"event_time": 10, "__event_time__": 0, "publish_time": 0}
+    for column, count in wanted.items():
+        text = f"select count(*) n from t where {column} < '2021-01-01'"  # noqa: S608
+        assert rows(pumps, text) == [{"n": count}]
+
+
+@pytest.mark.parametrize(
+    ("condition", "count"),
+    [
+        ("temp > 50", 4), ("temp + 0 > 50", 4), ("temp = 'NaN'", 2), ("temp <= 70.5", 3),
+        ("temp between 50 and 60", 1), ("temp in (60, 'NaN')", 3), ("temp is null", 1),
+        ("not temp > 50", 1),
+    ],
+)  # fmt: skip
+def test_nan_is_the_greatest_number_in_filters_as_everywhere_in_duckdb(condition, count):
+    text = f"select count(*) n from t where {condition}"  # noqa: S608
+    assert rows(case("sql-nan"), text) == [{"n": count}]
+
+
+def test_only_the_topics_that_a_query_names_are_opened():
+    pumps = case("sql-unrelated-topic")
+
+    assert rows(pumps, "select count(*) n from readings") == [{"n": 3}]
+    with pytest.raises(ArchiveError, match="the schema's descriptors cannot be used"):
+        rows(pumps, 'select count(*) n from "read"')

@@ -6,13 +6,14 @@ from bs4 import BeautifulSoup
 from IPython.core.formatters import DisplayFormatter
 
 from workbench import archive, detectors, plant
-from workbench.archive import showing
-from workbench.cards import Card, Shown
+from workbench.archive import topic as topic_room
+from workbench.archive.facts import time_facts
+from workbench.cards import Card, HasCard
 from workbench.detectors import EpisodeRule
-from workbench.runs.report import harmless
+from workbench.runs.reports.run_report import harmless
 from workbench.runs.store import Run
-from workbench.stream.definition import Stream
-from workbench.stream.parity import Certificate
+from workbench.stream.definition.stream_file import Stream
+from workbench.stream.promotion.proof import Certificate
 
 SAMPLE = "data/archive"
 
@@ -28,7 +29,7 @@ def facts(html):
     return {row.th.get_text(): row.td.get_text() for row in rows}
 
 
-class Pump(Shown):
+class Pump(HasCard):
     def card(self):
         rows = [{"channel": f"c{number}", "value": 1.5} for number in range(22)]
         given = {"site": "a & b", "empty": "", "none": [], "unknown": None}
@@ -97,14 +98,14 @@ def test_a_question_mark_tells_of_the_topic_and_what_can_be_done_with_it():
 def test_a_silence_is_a_hole_in_the_small_picture():
     times = np.array([*range(1000), *range(3000, 4000)])
 
-    told = showing._times(times)
+    facts = time_facts(times)
 
-    assert told["over time"] == "|" + "█" * 15 + "·" * 30 + "█" * 15 + "|"
-    assert told["longest gap"] == "2 s, after 1970-01-01 00:00"
+    assert facts["over time"] == "|" + "█" * 15 + "·" * 30 + "█" * 15 + "|"
+    assert facts["longest gap"] == "2 s, after 1970-01-01 00:00"
 
 
 def test_a_large_topic_is_not_read_to_be_shown(monkeypatch):
-    monkeypatch.setattr(showing, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(topic_room, "_CARD_BYTES", 1000)
 
     html, _ = shown(archive.open(SAMPLE)["pumps"])
 
@@ -181,8 +182,8 @@ def test_a_stream_shows_where_it_reads_and_writes():
 
     html, _ = shown(stream)
 
-    assert facts(html)["reads"] == "persistent://a/b/c"
-    assert facts(html)["longest window"] == "60 readings"
+    assert facts(html)["topic"] == "persistent://a/b/c"
+    assert facts(html)["window"] == "60"
 
 
 def certificate(**changed):
@@ -203,7 +204,7 @@ def test_a_certificate_says_its_verdict_first_and_what_differs():
 
 
 def test_an_outcome_shows_its_newest_alerts_first():
-    from workbench.stream.outcome import Outcome, newest
+    from workbench.stream.running.outcome import Outcome, newest
 
     one = {
         "sensor": "pump-1",

@@ -3,15 +3,9 @@
 import json
 import os
 import re
-import shutil
-import socket
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import nbformat
-import psutil
 import pytest
 import requests
 
@@ -19,7 +13,6 @@ from workbench import desk
 from workbench.desk.laboratory import write_kernel
 from workbench.errors import DeskError
 
-TOKEN = "a-token-for-this-test"  # noqa: S105
 SETUP = """\
 from workbench import desk, detectors, plant
 readings, labels = plant.simulate(pumps=2, days=4, seed=7)
@@ -32,6 +25,14 @@ package = detectors.load("package")
 rest = readings[~early].reset_index(drop=True)
 found = detectors.detect(package, rest, sensor="pump", lateness_ms=60_000)
 'magic at hand' if get_ipython().find_line_magic("pulsar_sql") else 'no magic'"""
+LABEL = """\
+from workbench import desk, plant
+from workbench.stream import parse_stream
+readings, _ = plant.simulate(pumps=2, days=4, seed=7)
+described = {"topic": "pumps", "alerts": "alerts", "sensor": "pump", "window": 10}
+stream = parse_stream("plant", {**described, "channels": list(plant.CHANNELS)})
+'ready'"""
+LABELLING = 'view = desk.label(stream, readings, who="ada")\nview'
 VIEW = 'view = desk.tune(rest, found, package, labels=labels, sensor="pump")\nview'
 
 
@@ -59,93 +60,42 @@ def test_an_empty_token_is_refused(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    """Start `workbench lab` on a project of one notebook; stop it and its kernels after."""
+def url(tmp_path_factory, laboratory):
+    """Start `workbench lab` on a project of two notebooks."""
     project = tmp_path_factory.mktemp("project")
     (project / "params").mkdir()
     (project / "notebooks").mkdir()
-    cells = [nbformat.v4.new_code_cell(SETUP), nbformat.v4.new_code_cell(VIEW)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=cells, metadata=kernel), project / "notebooks" / "drag.ipynb"
-    )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    own = {"JUPYTER_TOKEN": TOKEN, "WORKBENCH_HOME": str(project / "home")}
-    own |= {name: str(project / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")}
-    command = [
-        Path(sys.executable).parent / "workbench",
-        "lab",
-        "--no-browser",
-        "--port",
-        str(port),
-    ]
-    with (project / "log").open("wb") as log:
-        server = subprocess.Popen(
-            command, cwd=project, env={**os.environ, **own}, stdout=log, stderr=log
-        )
-    try:
-        _wait(f"http://127.0.0.1:{port}/login", server, project / "log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        if server.poll() is None:
-            _end(server.pid)
-        server.wait(30)
-
-
-def _wait(url, server, log):
-    for _ in range(240):
-        if server.poll() is not None:
-            pytest.fail(f"JupyterLab ended: {log.read_text()}")
-        try:
-            requests.get(url, timeout=5)
-        except requests.ConnectionError:
-            time.sleep(0.25)
-        else:
-            return
-    pytest.fail(f"JupyterLab did not answer: {log.read_text()}")
-
-
-def _end(pid):
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    family[0].terminate()
-    for one in psutil.wait_procs(family, timeout=20)[1]:
-        one.kill()
+    texts = {"drag": (SETUP, VIEW), "label": (LABEL, LABELLING)}
+    for name, cells in texts.items():
+        code = [nbformat.v4.new_code_cell(text) for text in cells]
+        notebook = nbformat.v4.new_notebook(cells=code, metadata=kernel)
+        nbformat.write(notebook, project / "notebooks" / f"{name}.ipynb")
+    with laboratory(project) as lab:
+        yield lab
 
 
 @pytest.mark.notebook
 def test_nobody_gets_in_without_the_token(url):
     assert requests.get(f"{url}/api/contents", timeout=30).status_code == 403
-    known = requests.get(f"{url}/api/contents", params={"token": TOKEN}, timeout=30)
+    known = requests.get(f"{url}/api/contents", params={"token": url.token}, timeout=30)
     assert {one["name"] for one in known.json()["content"]} >= {"notebooks", "params"}
 
 
-@pytest.fixture
-def page():
-    """A page of Debian's Chromium."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no chromium on PATH: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(90_000)
-        yield page
-        browser.close()
-
-
-@pytest.mark.notebook
-def test_a_dragged_threshold_changes_alerts_and_events_found_in_the_browser(url, page, tmp_path):
-    page.goto(f"{url}/lab/tree/notebooks/drag.ipynb?token={TOKEN}")
+def run(page, url, said):
+    """Open a notebook and run its two cells; the first one ends with what it says."""
+    page.goto(url)
     page.locator(".jp-CodeCell").nth(1).wait_for()
     page.get_by_text("workbench | Idle").wait_for()  # what is run before is lost
     page.locator(".jp-CodeCell .cm-content").first.click()
     page.keyboard.press("Shift+Enter")
-    page.locator(".jp-OutputArea-output", has_text="magic at hand").wait_for()
+    page.locator(".jp-OutputArea-output", has_text=said).wait_for()
     page.keyboard.press("Shift+Enter")
+
+
+@pytest.mark.notebook
+def test_a_dragged_threshold_changes_alerts_and_events_found_in_the_browser(url, page, tmp_path):
+    run(page, f"{url}/lab/tree/notebooks/drag.ipynb?token={url.token}", "magic at hand")
     table = page.locator(".widget-html table")
     table.wait_for()
     assert "5 of 5" in table.inner_text()
@@ -165,3 +115,67 @@ def test_a_dragged_threshold_changes_alerts_and_events_found_in_the_browser(url,
     page.get_by_text("workbench | Idle").wait_for()
     assert page.get_by_text("Jupyter news").count() == 0  # nobody is asked to fetch any
     page.screenshot(path=os.environ.get("WORKBENCH_SCREENSHOT", str(tmp_path / "lab.png")))
+
+
+def drag(page, begin, end, down=0.5):
+    """Drag over the picture, from and to parts of its width, at a part of its height."""
+    box = page.locator(".jupyter-matplotlib canvas").first.bounding_box()
+    y = box["y"] + down * box["height"]
+    page.mouse.move(box["x"] + begin * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + end * box["width"], y, steps=8)
+    page.mouse.up()
+
+
+def span(page):
+    """What the slider below the picture says."""
+    return page.locator(".widget-readout").first.inner_text()
+
+
+@pytest.mark.notebook
+@pytest.mark.timeout(600)
+def test_a_span_is_dragged_named_and_undone_and_a_reload_loses_nothing(url, page, tmp_path):
+    # of a workspace of its own: the one of the other test has that test's notebook open, hidden
+    address = f"{url}/lab/workspaces/label/tree/notebooks/label.ipynb?token={url.token}"
+    kept = url.project / "home" / "alerts" / "plant" / "answers.jsonl"
+
+    def keep(begin, end, kind, down):
+        before = span(page)
+        drag(page, begin, end, down)
+        page.wait_for_function(
+            "text => document.querySelector('.widget-readout').innerText != text", arg=before
+        )
+        page.locator(".widget-dropdown select").nth(1).select_option(label=kind)
+        page.get_by_role("button", name="keep").click()
+
+    run(page, address, "ready")
+    page.locator(".jupyter-matplotlib canvas").first.wait_for()
+    keep(0.3, 0.4, "a fault that no alert told", 0.3)
+    page.get_by_text(": missed, kept").wait_for()
+    keep(0.6, 0.7, "known: maintenance, or meant to be", 0.65)
+    page.get_by_text(": known, kept").wait_for()
+    page.get_by_text("workbench | Idle").wait_for()
+    page.wait_for_timeout(3_000)  # the picture comes after what is said
+    page.screenshot(path=tmp_path / "label.png")
+    page.get_by_role("button", name="undo").click()
+    page.get_by_text(": withdrawn, kept").wait_for()
+    before = kept.read_text()
+    page.reload()
+    page.get_by_text("workbench | Idle").wait_for()
+
+    assert kept.read_text() == before
+    missed, known, withdrawn = map(json.loads, before.splitlines())
+    assert [one["verdict"] for one in (missed, known, withdrawn)] == [
+        "missed", "known", "withdrawn",
+    ]  # fmt: skip
+    assert missed["start"] < missed["stop"] < known["start"] < known["stop"]
+    assert withdrawn["alert"] == known["id"]
+    page.locator(".jp-CodeCell .cm-content").nth(1).click()
+    page.keyboard.press("Shift+Enter")
+    page.locator(".jupyter-matplotlib canvas").first.wait_for()
+    keep(0.8, 0.9, "nothing, whatever it looks like", 0.475)
+    page.get_by_text(": false, kept").wait_for()
+    page.get_by_text("workbench | Idle").wait_for()
+    page.wait_for_timeout(3_000)
+    page.screenshot(path=tmp_path / "again.png")
+    assert [json.loads(line)["verdict"] for line in kept.read_text().splitlines()][3:] == ["false"]

@@ -9,7 +9,9 @@ from click.testing import CliRunner
 
 from workbench import desk, runs
 from workbench.cli import cli
+from workbench.detectors.choosing import candidates
 from workbench.errors import DeskError
+from workbench.stream import load_stream
 
 SAMPLE = Path(__file__).parents[2] / "data" / "archive"
 GOLDEN = Path(__file__).parents[1] / "archive" / "golden"
@@ -49,13 +51,14 @@ def refusal(*args, **options):
 
 
 def test_a_starter_reads_the_archives_only_topic_and_all_its_numbers(project):
-    notebook, params = desk.new("wear")
+    notebook, params, stream, remarks = desk.new("wear")
 
     assert notebook == project / "notebooks" / "20_wear.ipynb"
     assert params == project / "params" / "20_wear.yaml"
     known = parameters(notebook)
     assert known["topic"] == PUMPS
-    assert known["sensor"] == "key"
+    assert known["sensor"] == "pump"  # the only field of text, and the key
+    assert remarks == ("sensor: pump",)
     assert known["channels"] == [
         "flow_l_min",
         "discharge_pressure_bar",
@@ -63,10 +66,66 @@ def test_a_starter_reads_the_archives_only_topic_and_all_its_numbers(project):
         "vibration_mm_s",
         "bearing_temperature_c",
     ]
+    reads = load_stream(stream)
+    assert (reads.topic, reads.sensor, list(reads.channels)) == (PUMPS, "pump", known["channels"])
+    assert reads.window == candidates._LONG[1]  # so that what `auto` chooses fits
+
+
+def test_a_stream_file_that_is_there_stays_and_that_is_said(project):
+    (project / "streams").mkdir()
+    (project / "streams" / "wear.yaml").write_text("mine")
+
+    starter = desk.new("wear", sensor="pump")
+
+    assert starter.stream.read_text() == "mine"
+    assert starter.remarks == ("streams/wear.yaml is there already, and stays as it is",)
+
+
+def test_where_no_field_says_whose_reading_it_is_there_is_no_stream_file(project):
+    starter = desk.new("wear", sensor="key")
+
+    assert starter.stream is None
+    assert starter.remarks == (
+        "no streams/wear.yaml: a stream wants a field that says whose reading it is",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "sensor"), [("pump-7", "key"), ("good", "quality"), (None, "quality")]
+)
+def test_the_only_text_is_the_sensor_unless_the_messages_have_another_key(
+    project, pulsar, key, sensor
+):
+    (project / "own").mkdir()
+    fields = () if key is None else ((6, key.encode()),)
+    entries = [pulsar.entry(b'{"temp": 1.5, "quality": "good"}', *fields)]
+    pulsar.ledger(project / "own", entries, topic="public/default/persistent/line%20%233")
+
+    starter = desk.new("line", archive=str(project / "own"))
+
+    assert parameters(starter.notebook)["sensor"] == sensor
+    if sensor == "key":
+        assert starter.stream is None
+    else:
+        reads = load_stream(starter.stream)
+        assert reads.topic == "persistent://public/default/line #3"
+        assert reads.alerts == f"{reads.topic}-alerts"
+
+
+def test_the_command_ends_with_the_two_that_come_next(project):
+    result = CliRunner().invoke(cli, ["new", "wear"], catch_exceptions=False)
+
+    assert result.stdout.split() == [
+        "notebooks/20_wear.ipynb", "params/20_wear.yaml", "streams/wear.yaml",
+    ]  # fmt: skip
+    assert result.stderr.splitlines()[-2:] == [
+        "next: workbench train notebooks/20_wear.ipynb -f params/20_wear.yaml",
+        "then: workbench promote RUN --stream wear",
+    ]
 
 
 def test_a_starter_has_no_blank_left_and_no_outputs(project):
-    notebook, _ = desk.new("35_pump_wear", topic="pumps", sensor="pump", archive=str(SAMPLE))
+    notebook, *_ = desk.new("35_pump_wear", topic="pumps", sensor="pump", archive=str(SAMPLE))
 
     text = notebook.read_text(encoding="utf-8")
     assert "__" not in text
@@ -78,14 +137,14 @@ def test_a_path_with_quotes_in_it_stays_a_text(project, small):
     odd = project / 'it\'s "odd"'
     small.rename(odd)
 
-    notebook, _ = desk.new("wear", archive=str(odd))
+    notebook, *_ = desk.new("wear", archive=str(odd))
 
     assert parameters(notebook)["archive"] == str(odd)
 
 
 @pytest.mark.notebook
 def test_a_starter_runs_at_once_as_a_batch_job(project, small):
-    notebook, params = desk.new("wear", archive=str(small))
+    notebook, params, *_ = desk.new("wear", archive=str(small))
 
     run = runs.train(notebook, params)
 
@@ -142,11 +201,25 @@ def test_a_topic_without_numbers_is_refused(project):
     )
 
 
-def test_the_command_prints_both_paths(project):
-    result = CliRunner().invoke(cli, ["new", "wear", "--topic", "pumps"])
-
-    assert result.exit_code == 0, result.output
-    assert result.output.splitlines() == [
-        str(project / "notebooks" / "20_wear.ipynb"),
-        str(project / "params" / "20_wear.yaml"),
+def test_what_is_wrong_with_a_topics_times_is_said_when_a_notebook_is_written(
+    project, pulsar, monkeypatch
+):
+    (project / "odd").mkdir()
+    minute_ms, begin_ms = 60_000, 1_700_000_000_000
+    times = [begin_ms + n * minute_ms for n in (0, 1, 2, 0, 1, 2)]  # sensor after sensor
+    entries = [
+        pulsar.entry(
+            json.dumps({"pump": "ab"[n // 3], "bar": 1.5}).encode(), *([(12, ms)] if n else [])
+        )
+        for n, ms in enumerate(times)
     ]
+    pulsar.ledger(project / "odd", entries)
+
+    done = CliRunner().invoke(cli, ["new", "odd_pumps", "--archive", str(project / "odd")])
+
+    assert done.exit_code == 0
+    assert "time goes back once, by up to 2 min; a stream with lateness_s: 1 would call " in (
+        done.output
+    )
+    assert "event times without an event time, or with 0: 1" in done.output
+    assert desk.remarks(archive=str(SAMPLE))[0].startswith("time goes back ")

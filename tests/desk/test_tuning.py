@@ -10,6 +10,8 @@ from workbench import desk, detectors
 from workbench.errors import FigureError
 from workbench.evaluation import event_report
 
+pytestmark = pytest.mark.slow
+
 PNG = b"\x89PNG\r\n"
 
 
@@ -32,6 +34,14 @@ def test_it_begins_where_the_package_stands_with_the_packages_alerts(scored, vie
         scored.detection.episodes, scored.labels, span=whole, sensors=["pump-1", "pump-2"]
     )
     assert view.report.metrics() == pytest.approx(expected.metrics(), rel=1e-3)
+
+
+def test_the_package_s_threshold_is_one_of_the_slider_s_steps(scored, view):
+    slider = view._threshold
+    steps = (scored.package.threshold - slider.min) / slider.step
+
+    assert steps == pytest.approx(round(steps), abs=1e-6)
+    assert slider.min <= scored.package.threshold <= slider.max
 
 
 def test_a_dragged_threshold_changes_table_and_picture_at_once(view):

@@ -1,15 +1,17 @@
 """A live watch: of a job that is stopped and started again, and of nothing at all."""
 
+import json
 import re
 import time
 
 import pandas as pd
+import pulsar
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
-from workbench import desk, detectors, plant
+from workbench import broker, desk, detectors, plant
+from workbench.desk.following import Tails
 from workbench.desk.watching import _against
-from workbench.services import broker
 from workbench.services.connector import POSITIONING
 from workbench.stream import parse_stream
 
@@ -102,6 +104,78 @@ def test_a_job_comes_back_when_other_consumers_read_for_it(services):
             again.close()
 
 
+@pytest.mark.pulsar
+def test_of_a_look_that_fails_nothing_is_lost(services, monkeypatch):
+    names = {kind: f"persistent://public/default/failing-{kind}" for kind in ("alerts", "beats")}
+    assert broker.admin("PUT", f"{broker.rest_path(names['alerts'])}/partitions", json=2).ok
+    with broker.connect() as client:
+        for topic in names.values():
+            producer = client.create_producer(topic)
+            for number in range(6):
+                producer.send(str(number).encode(), partition_key=str(number))
+    tails, read_next = Tails(names, dict.fromkeys(names, 0)), pulsar.Reader.read_next
+    reads = []
+
+    def fails_at_the_fifth(reader, timeout_ms):
+        reads.append(reader.topic())
+        if len(reads) == 5:
+            raise pulsar.ConnectError("")
+        return read_next(reader, timeout_ms)
+
+    monkeypatch.setattr(pulsar.Reader, "read_next", fails_at_the_fifth)
+    with pytest.raises(pulsar.ConnectError):
+        list(tails.new())
+
+    looks = [dict(tails.new()), dict(tails.new())]
+    assert {name: sorted(map(int, contents)) for name, contents in looks[0].items()} == {
+        "alerts": [*range(6)], "beats": [*range(6)]
+    }  # fmt: skip
+    assert looks[1] == {"alerts": [], "beats": []}
+
+
+@pytest.mark.pulsar
+def test_what_is_no_alert_or_heartbeat_is_passed_over_and_counted(services):
+    stream = parse_stream("strange", described(alerts="strange", heartbeat="strange-b"))
+    alert = {"id": "9f", "status": "open", "sensor": "pump-1", "kind": "episode",
+             "stream": "strange", "start": "2026-01-07T14:50:00.000Z"}  # fmt: skip
+    beat = {"at": "2026-01-07T14:50:00Z", "read": 5}
+    strange = [b"", b"\xff", b"null", b"3", b"[]", b'{"id": 3}', b'{"at": "soon"}', b'{"at": null}',
+               b'{"at": "2026-01-07T14:50:00Z", "read": Infinity}', b"[" * 100_000]  # fmt: skip
+    with broker.connect() as client:
+        client.create_producer(stream.topic)
+        for topic, good in (("strange", alert), ("strange-b", beat)):
+            producer = client.create_producer(topic)
+            for content in (strange[0], json.dumps(good).encode(), *strange[1:]):
+                producer.send(content)
+
+    watch = desk.watch(stream).look()
+
+    assert not watch.trouble
+    assert watch.alerts["id"].tolist() == ["9f"]
+    assert watch.beats["read"] == 5
+    assert watch.strange == 2 * len(strange)
+    assert "20 messages of its topics that are no alerts" in shown(watch)
+
+
+@pytest.mark.pulsar
+def test_a_tail_begins_with_what_was_published_at_its_moment(services):
+    topic = "persistent://public/default/since"
+    with broker.connect() as client:
+        producer = client.create_producer(topic)
+        producer.send(b"before")
+        time.sleep(0.01)
+        moment_ms = int(time.time() * 1000)
+        producer.send(b"then")
+    tails = Tails({"t": topic, "none": f"{topic}-not-there"}, {"t": moment_ms, "none": 0})
+
+    assert dict(tails.new()) == {"t": [b"then"], "none": []}
+    with broker.connect() as client:
+        client.create_producer(topic).send(b"behind")
+    assert dict(tails.new()) == {"t": [b"behind"], "none": []}
+    later_ms = int(time.time() * 1000) + 60_000
+    assert dict(Tails({"t": topic}, {"t": later_ms}).new()) == {"t": []}
+
+
 @pytest.mark.flink
 @pytest.mark.pulsar
 @pytest.mark.timeout(900)
@@ -110,7 +184,7 @@ def test_a_watch_outlives_the_job_and_shows_each_alert_once(
 ):
     from workbench.services import ingest_frame
     from workbench.stream import start
-    from workbench.stream.promotions import add_package
+    from workbench.stream.promotion_log import add_package
 
     monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store"))
     detectors.save(

@@ -145,24 +145,3 @@ def test_an_ensemble_that_does_not_fit_together_is_refused(change, message):
         detectors.resolve({"name": "ensemble", **TWO, "members": MEMBERS} | change)
 
     assert str(caught.value) == message
-
-
-def test_weights_are_chosen_for_what_the_judge_likes():
-    rng = np.random.default_rng(5)
-    truth = rng.normal(size=2_000)
-    members = np.stack(
-        [truth + rng.normal(size=2_000) for _ in range(3)] + [rng.normal(size=2_000)]
-    )
-
-    weights = detectors.choose_weights(members, lambda s: np.corrcoef(s, truth)[0, 1])
-
-    assert min(weights[:3]) > 0.2
-    assert weights[3] < 0.1
-    assert sum(weights) == pytest.approx(1)
-
-
-def test_weights_of_no_members_are_refused():
-    with pytest.raises(DetectorError) as caught:
-        detectors.choose_weights(np.zeros(3), np.max)
-
-    assert str(caught.value) == "scores have shape (3,), expected (members, n)"

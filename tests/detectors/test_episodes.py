@@ -68,8 +68,9 @@ def scored(draw):
     return np.array(times, np.int64), sensors, np.array(scores, float)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(scored(), st.sampled_from(RULES))
+@pytest.mark.slow
 def test_episodes_are_those_of_the_slow_twin(given, rule):
     found = episodes(*given, 1.0, rule)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 
 from workbench import detectors
-from workbench.detectors.features import features, parse_features
+from workbench.detectors.methods.features import features, parse_features
 
 
 def test_compressed_leaves_near_readings_and_brings_far_ones_nearer():

@@ -32,7 +32,7 @@ def refusal(spec, frame):
         ({"scale_features": 1}, "parameter scale_features is 1, expected bool"),
         ({"window": None}, "parameter window is None, expected int 1 to 10000"),
         ({"trim": 0.6}, "parameter trim is 0.6, expected float 0 to 0.5"),
-        ({"max_span_s": -1}, "parameter max_span_s is -1.0, expected float from 0"),
+        ({"max_span_s": -1}, "parameter max_span_s is -1.0, expected float 0 to 1e+09, or usual"),
         (
             {"channels": ["flow", "flow"]},
             "channels are ['flow', 'flow'], expected a list of 1 to 256 different names",
@@ -258,3 +258,21 @@ def test_a_seasonal_detector_knows_the_hour_and_the_day():
 
     assert score(50, 12, 0) < 4 < 20 < score(50, 12, 6)
     assert score(10, 12, 6) < 4 < 20 < score(10, 12, 0)
+
+
+def test_a_usual_gap_rule_is_learnt_from_the_readings(readings):
+    spec = {"name": "knn", "window": 11, "channels": ["flow"], "max_span_s": "usual"}
+
+    fitted = detectors.fit(spec, readings, sensor="pump")
+    both = detectors.fit(
+        {"name": "ensemble", "window": 11, "channels": ["flow"], "max_span_s": "usual",
+         "members": [{"name": "knn"}, {"name": "rolling"}]}, readings, sensor="pump",
+    )  # fmt: skip
+
+    assert fitted.max_span_s == 3 * 10 * 60
+    assert [member["max_span_s"] for member in both.spec["members"]] == [1800, 1800]
+    with pytest.raises(DetectorError) as refused:
+        detectors.resolve({**spec, "max_span_s": "often"})
+    assert str(refused.value) == (
+        "parameter max_span_s is 'often', expected float 0 to 1e+09, or usual"
+    )

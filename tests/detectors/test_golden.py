@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from workbench import detectors
-from workbench.detectors.catalogue import METHODS
+from workbench.detectors.methods.table import METHODS
 
 STORED = Path(__file__).with_name("golden.json")
 CHANNELS = ["flow", "pressure", "hour_of_day"]

@@ -5,7 +5,7 @@ import pytest
 
 from workbench import detectors
 from workbench.detectors import Fitted
-from workbench.detectors.arrays import pack
+from workbench.detectors.npz import pack
 from workbench.errors import DetectorError, PackageError
 
 CHANNELS = ["flow", "pressure", "hour_of_day"]

@@ -54,6 +54,12 @@ def twin(seed):
     return labels, np.round(scores, 1) if seed % 3 == 0 else scores, buffer
 
 
+def nab_series(folder, name):
+    """Return one of NAB's files, its values as their text says whichever pandas reads it."""
+    path = folder / "data" / name
+    return pd.read_csv(path, parse_dates=["timestamp"], float_precision="round_trip")
+
+
 def nab_labels(folder, name, stamps):
     """Return 1 for each reading in one of NAB's windows."""
     windows = json.loads((folder / "labels/combined_windows.json").read_text())[name]
@@ -77,7 +83,7 @@ def main(folder):
 
     recorded = {"version": "TSB-AD 1.5", "series": {}, "twins": {}}
     for name in SERIES:
-        frame = pd.read_csv(folder / "data" / name, parse_dates=["timestamp"])
+        frame = nab_series(folder, name)
         values = frame["value"].to_numpy(dtype=float)
         labels, buffer = nab_labels(folder, name, frame["timestamp"]), int(find_length_rank(values))
         recorded["series"][name] = {"period": buffer}

@@ -12,8 +12,8 @@ from workbench.cli.evaluation import nab
 from workbench.errors import EvaluationError
 from workbench.evaluation import (
     NabPass,
-    calls,
     judge_nab,
+    nab_calls,
     nab_floors,
     nab_folder,
     nab_interval,
@@ -52,6 +52,7 @@ def small(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_pass_is_judged_by_both_figures_and_says_what_was_refused(small):
     found = run_nab(SPEC | {"refit": REFIT}, read_nab(small), name="near")
     assert list(found.refused) == ["made/3.csv"]
@@ -60,17 +61,18 @@ def test_a_pass_is_judged_by_both_figures_and_says_what_was_refused(small):
     rows = judge_nab(found)
     assert [row["series"] for row in rows] == [f"made/{seed}.csv" for seed in range(4)]
     assert rows[0]["detector"] == "near"
-    made = calls(found)
+    made = nab_calls(found)
     assert all(scores.min() >= 0 and scores.max() <= 1 for scores in made.scores)
     assert nab_score(made.pairs()[:3]).score > 60
 
 
+@pytest.mark.slow
 def test_several_passes_make_calls_by_their_mean_surprise(small):
     series = read_nab(small)
     near = run_nab(SPEC, series)
     blind = NabPass("blind", near.series, tuple(np.zeros(800) for _ in series), {}, 0.0)
 
-    alone, halved = calls(near), calls(near, blind)
+    alone, halved = nab_calls(near), nab_calls(near, blind)
 
     level, half = (one.scores[0] / (1 - one.scores[0]) for one in (alone, halved))
     np.testing.assert_allclose(half, level / 2)
@@ -112,7 +114,10 @@ def test_hindsight_is_not_the_causal_pass(small):
 
 def test_settings_are_chosen_on_one_half_and_judged_on_the_other(small):
     series = read_nab(small)
-    passes = [calls(run_nab(SPEC, series, name="good")), calls(run_nab(SPEC, series, name="same"))]
+    passes = [
+        nab_calls(run_nab(SPEC, series, name="good")),
+        nab_calls(run_nab(SPEC, series, name="same")),
+    ]
     passes[1] = type(passes[1])("bad", passes[1].series, tuple(-s for s in passes[1].scores), {}, 0)
     table = swapped_nab(passes)
     assert table["setting"].tolist() == ["good", "good"]
@@ -176,6 +181,7 @@ def test_calls_become_alerts_from_the_end_of_probation_on(small):
 
 
 @needs_nab
+@pytest.mark.slow
 def test_the_vus_preset_keeps_its_figure_on_a_part_of_nab():
     preset = yaml.safe_load((PARAMS / "60_leaderboard-vus_pr.yaml").read_text())
     part = [one for one in read_nab(NAB) if "realTraffic" in one.name]
@@ -193,6 +199,6 @@ def test_the_nab_preset_keeps_its_figure_on_a_part_and_its_members_are_better_to
 
     alone, beside = (run_nab(preset["detector"] | more, part) for more in ({}, change))
 
-    together = nab_score(calls(alone, beside, **preset["calls"]).pairs()).score
+    together = nab_score(nab_calls(alone, beside, **preset["calls"]).pairs()).score
     assert together > 84
-    assert together > 5 + nab_score(calls(alone, **preset["calls"]).pairs()).score
+    assert together > 5 + nab_score(nab_calls(alone, **preset["calls"]).pairs()).score

@@ -37,7 +37,7 @@ def test_readings_learnt_from_have_no_score_and_all_others_do(frame):
 def test_a_reading_that_goes_back_in_time_is_late_and_changes_no_other(frame):
     later = frame.copy()
     later.loc[300, "event_time"] -= pd.Timedelta(hours=1)
-    scores = causal_scores(SPEC, later, learn=200, sensor="sensor")
+    scores = causal_scores(SPEC, later, learn=200, sensor="sensor", lateness_ms=1)
     without = causal_scores(SPEC, frame.drop(index=300), learn=200, sensor="sensor")
     assert np.isnan(scores[300])
     np.testing.assert_array_equal(np.delete(scores, 300), without)

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from workbench.errors import EvaluationError
@@ -27,7 +26,7 @@ def recorder():
 @pytest.mark.parametrize("name", RECORDED["series"])
 def test_figures_on_real_series_equal_those_of_tsb_ad(name):
     record = recorder()
-    frame = pd.read_csv(NAB / "data" / name, parse_dates=["timestamp"])
+    frame = record.nab_series(NAB, name)
     values = frame["value"].to_numpy(dtype=float)
     labels = record.nab_labels(NAB, name, frame["timestamp"])
     expected = RECORDED["series"][name]

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import EvaluationError
-from workbench.evaluation import event_report
+from workbench.evaluation import event_report, joined
 
 DAY = pd.Timestamp("2026-01-12T00:00:00Z")
 SPAN = (DAY, DAY + pd.Timedelta(days=2))
@@ -90,12 +90,40 @@ def test_without_alerts_there_is_no_precision_and_no_delay():
         "f1": 0.0,
         "delay_median_s": None,
         "delay_p90_s": None,
+        "alarm_share": 0.0,
         "events": 3,
         "found": 0,
         "alerts": 0,
         "false_alerts": 0,
         "false_alerts_per_sensor_day": 0.0,
     }
+
+
+def lasting(*rows):
+    ends = [(name, at(start), at(stop)) for name, start, stop in rows]
+    frame = pd.DataFrame(ends, columns=["sensor", "start", "stop"])
+    return frame.astype({"start": "datetime64[ms, UTC]", "stop": "datetime64[ms, UTC]"})
+
+
+def test_an_endless_alarm_is_one_alert_and_not_quiet():
+    report = event_report(lasting(("b", -5, 60)), LABELS, span=SPAN, sensors=["b"])
+    assert (report.alerts, report.false_alerts) == (0, 0)
+    assert report.alarm_share == 1.0
+
+
+def test_time_in_alarm_is_counted_outside_of_events_and_within_the_span():
+    raised = lasting(("a", -3, 1), ("a", 6, 10), ("a", 20.5, 20.75), ("b", 47, 50), ("c", 0, 48))
+    overlapping = events(("a", 4, 8, "leak"), ("a", 6, 7, "leak"), ("a", 20, 21, "stuck"))
+
+    report = event_report(raised, overlapping, span=SPAN, sensors=["a", "b"])
+
+    assert report.alarm_share == pytest.approx((1 + 2 + 0 + 1) / (2 * 48 - 5))
+    both = joined([report, event_report(lasting(), overlapping, span=SPAN, sensors=["c"])])
+    assert both.alarm_share == pytest.approx(4 / (3 * 48 - 5))
+
+
+def test_without_the_ends_of_alarms_the_time_in_alarm_is_not_known():
+    assert math.isnan(event_report(alerts(("a", 5)), LABELS, span=SPAN, sensors=["a"]).alarm_share)
 
 
 def test_an_empty_span_is_refused():

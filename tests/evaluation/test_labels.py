@@ -57,6 +57,12 @@ def test_the_start_is_inside_and_the_stop_is_not(write):
     ]
 
 
+def test_times_without_an_offset_are_utc_as_everywhere(write):
+    bare = read_labels(write("sensor,start,stop\na,2026-01-12 06:00,2026-01-12 07:00\n"))
+    zoned = read_labels(write("sensor,start,stop\na,2026-01-12T06:00Z,2026-01-12T08:00+01:00\n"))
+    assert bare.equals(zoned)
+
+
 LATER = "a,2026-01-12T06:00:00Z,2026-01-12T07:00:00Z,,\n"
 
 
@@ -75,17 +81,19 @@ LATER = "a,2026-01-12T06:00:00Z,2026-01-12T07:00:00Z,,\n"
         ),
         (
             HEADER + "a,yesterday,2026-01-12T07:00:00Z,,\n",
-            "start 'yesterday' is not a time\n  in {path}, line 2\n"
-            "  write it like 2026-01-12T06:00:00Z",
+            "'yesterday' is not a time in ISO 8601\n  in {path}, line 2, column start\n"
+            "  a time is written as 2026-01-05T00:00:00Z, or say its format",
         ),
         (
             HEADER + LATER + "a,2026-01-12T06:00:00Z,,,\n",
-            "stop '' is not a time\n  in {path}, line 3\n  write it like 2026-01-12T06:00:00Z",
+            "'' is not a time in ISO 8601\n  in {path}, line 3, column stop\n"
+            "  a time is written as 2026-01-05T00:00:00Z, or say its format",
         ),
         (
             HEADER + "a,2026-01-12T06:00:00,2026-01-12T07:00:00Z,,\n",
-            "start '2026-01-12T06:00:00' has no time zone\n  in {path}, line 2\n"
-            "  write it like 2026-01-12T06:00:00Z",
+            "'2026-01-12T06:00:00' has no offset from UTC, unlike 1 of 2 times\n"
+            "  in {path}, line 2, column start\n"
+            "  say of which time zone those without an offset are",
         ),
         (
             HEADER + "a,2026-01-12T07:00:00Z,2026-01-12T07:00:00Z,,\n",

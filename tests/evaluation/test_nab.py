@@ -9,7 +9,7 @@ import pytest
 
 from workbench.errors import EvaluationError
 from workbench.evaluation import nab_score, read_nab, write_nab
-from workbench.evaluation.nab_score import PROFILES, Profile
+from workbench.evaluation.nab.scorer import PROFILES, Profile
 
 NAB = Path(os.environ.get("WORKBENCH_NAB", Path(__file__).parents[3] / "shared" / "data" / "nab"))
 needs_nab = pytest.mark.skipif(not NAB.is_dir(), reason=f"NAB is not at {NAB}: set WORKBENCH_NAB")

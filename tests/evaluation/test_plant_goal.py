@@ -1,4 +1,5 @@
 import pandas as pd
+import pytest
 
 import workbench
 from workbench import detectors, evaluation
@@ -14,6 +15,7 @@ CHANNELS = [
 SPAN = ("2026-01-12T00:00:00Z", "2026-01-19T00:00:00Z")
 
 
+@pytest.mark.slow
 def test_at_one_false_alert_per_pump_and_week_nine_in_ten_faults_are_found():
     training = workbench.replay(TOPIC, "2026-01-05T00:00:00Z", SPAN[0], archive="data/archive")
     readings = workbench.replay(TOPIC, *SPAN, archive="data/archive")

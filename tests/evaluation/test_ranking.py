@@ -29,6 +29,7 @@ def judged():
     ]
 
 
+@pytest.mark.slow
 def test_a_good_detector_stands_above_the_floors_and_wins():
     board = leaderboard(judged())
     assert board["detector"].tolist()[0] == "good"

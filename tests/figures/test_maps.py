@@ -5,6 +5,8 @@ from matplotlib.dates import num2date
 from matplotlib.figure import Figure
 
 from workbench import figures
+from workbench.errors import FigureError
+from workbench.figures.style import days
 
 
 @pytest.fixture
@@ -96,6 +98,39 @@ def test_a_large_map_is_not_written_full(ax):
     assert written(ax) == []
 
 
+def test_what_changes_is_dark_where_one_package_alone_alerts_and_light_where_both_do(ax):
+    start = pd.to_datetime(["2026-01-05T06:00Z", "2026-01-05T12:00Z", "2026-01-05T18:00Z"])
+    stop = start + pd.Timedelta("1h")
+    alerts = pd.DataFrame({"sensor": ["a", "b", "a"], "start": start, "stop": stop})
+    alerts["under"] = ["champion", "candidate", "both"]
+
+    figures.changes(
+        ax, alerts, sensors=["a", "b", "quiet"], span=("2026-01-05T00:00Z", "2026-01-06T00:00Z")
+    )
+
+    bars = {
+        (round(bar.get_x() % 1 * 24), round(bar.get_y() + bar.get_height() / 2, 1)): bar.get_alpha()
+        for bar in ax.patches
+    }
+    assert bars == {(6, -0.2): 1, (12, 1.2): 1, (18, -0.2): 0.35, (18, 0.2): 0.35}
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b", "quiet"]
+
+
+def test_of_many_sensors_those_that_change_most_are_drawn(ax):
+    names = [f"p{n:02}" for n in range(60)]
+    start = pd.Timestamp("2026-01-05T06:00Z")
+    alerts = pd.DataFrame(
+        {"sensor": names[10:], "start": start, "stop": start + pd.Timedelta("1h"), "under": "both"}
+    )
+    alerts.loc[alerts["sensor"] == "p59", "under"] = "candidate"
+
+    figures.changes(ax, alerts, sensors=names, span=("2026-01-05T00:00Z", "2026-01-06T00:00Z"))
+
+    drawn = [text.get_text() for text in ax.get_yticklabels()]
+    assert len(drawn) == 40
+    assert "p59" in drawn
+
+
 def test_two_spans_of_one_distribution_are_drawn_alike_whatever_their_length():
     axes = Figure().subplots(1, 2)
     before = pd.DataFrame({"flow_l_min": [1.0, 2.0, 2.0, np.nan], "motor_current_a": 5.0})
@@ -127,3 +162,37 @@ def test_a_channel_that_never_moves_is_one_bar():
     figures.drift(ax, stuck, stuck, ["vibration_mm_s"])
 
     assert ax.patches[0].get_data()[0].tolist() == [100.0]
+
+
+def test_what_has_moved_beyond_the_limit_has_a_red_edge_and_a_day_left_out_is_blank():
+    ax = Figure().subplots()
+    starts = pd.to_datetime(["2026-01-10T06:00Z", "2026-01-12T06:00Z"])
+    moved = pd.DataFrame({"flow_l_min": [0.1, 0.5], "the score": [0.2, np.nan]}, index=starts)
+
+    figures.moves(ax, moved, limit=0.4)
+
+    (edge,) = [patch for patch in ax.patches if patch.get_gid() == "over"]
+    assert edge.get_xy() == (days(starts)[1], -0.5)
+    texts = [text.get_text() for text in ax.texts]
+    assert texts == ["0.10", "", "0.50", "0.20", "", ""]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["flow", "the score"]
+
+
+def test_moves_without_a_day_are_refused():
+    with pytest.raises(FigureError, match=r"^there is no day to draw$"):
+        figures.moves(Figure().subplots(), pd.DataFrame())
+
+
+def test_what_people_answered_stands_beside_the_alerts(ax):
+    hours = pd.to_datetime(["2026-01-05T02:00Z", "2026-01-05T22:00Z", "2026-01-05T10:00Z"])
+    alerts = pd.DataFrame(
+        {"sensor": ["a", "a", "b"], "start": hours, "stop": hours + pd.Timedelta(hours=1),
+         "under": ["champion", "both", "candidate"], "answer": ["false", "true", ""]}
+    )  # fmt: skip
+
+    figures.changes(ax, alerts, sensors=["a", "b"], span=("2026-01-05T00:00Z", "2026-01-06T00:00Z"))
+
+    beside = [(text.get_text(), text.get_ha(), text.xy[1]) for text in ax.texts]
+    assert beside == [("false", "left", 0), ("true", "right", 0)]
+    assert ax.texts[0].xy[0] == pytest.approx(days(alerts["stop"][:1])[0])
+    assert ax.texts[1].xy[0] == pytest.approx(days(alerts["start"][1:2])[0])

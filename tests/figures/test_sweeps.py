@@ -1,4 +1,3 @@
-import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -50,39 +49,9 @@ def test_parameters_are_in_order_of_size_not_of_text(ax):
     assert [one.get_text() for one in ax.get_xticklabels()] == ["3", "20", "100"]
 
 
-def test_each_run_is_a_line_that_ends_at_its_metric_the_best_on_top(ax):
-    figures.parameter_lines(ax, RUNS, parameters=["detector", "window"], metric="vus_pr")
-
-    lines = [line.get_ydata().tolist() for line in ax.lines[: len(RUNS)]]
-    assert lines == [
-        [1, 0, 0],
-        [0, 0, 0.2],
-        [1, 1, 0.2],
-        [0, 1, 0.6],
-        [1, 1, 1],
-    ]
-    assert written(ax) == ["knn", "pca", "5", "60", "0.125", "0.25", "0.5", "0.75"]
-
-
-def test_a_failed_run_has_no_line_and_a_parameter_of_one_value_lies_in_the_middle(ax):
-    runs = pd.DataFrame({"window": [5, 5, 5], "vus_pr": [0.1, np.nan, 0.2]})
-
-    figures.parameter_lines(ax, runs, parameters=["window"], metric="vus_pr")
-
-    assert [line.get_ydata().tolist() for line in ax.lines[:2]] == [[0.5, 0], [0.5, 1]]
-
-
-def test_of_many_values_only_the_ends_are_named(ax):
-    runs = pd.DataFrame({"window": range(30), "vus_pr": np.arange(30) / 64})
-
-    figures.parameter_lines(ax, runs, parameters=["window"], metric="vus_pr")
-
-    assert written(ax) == ["0", "29", "0", "0.453"]
-
-
 def test_a_misspelt_parameter_is_refused(ax):
     with pytest.raises(FigureError) as error:
-        figures.parameter_lines(ax, RUNS, parameters=["windw"], metric="vus_pr")
+        figures.parameter_map(ax, RUNS, x="windw", y="detector", metric="vus_pr")
 
     assert str(error.value) == (
         "the table has no column 'windw', it has detector, window, span_s, vus_pr\n"

@@ -1,10 +1,12 @@
 """The parameters cell and the files that are held against it; no kernel starts here."""
 
+import time
+
 import pytest
 
 from workbench.errors import ParamsError
-from workbench.runs.parameters import Cell, declared
-from workbench.runs.specs import read_plans
+from workbench.runs.planning.parameters import Cell, declared
+from workbench.runs.planning.specs import read_plans
 
 CELL = """topic: str = "pumps"  # what to replay
 source: str = "archive"  # where from {archive, broker, both}
@@ -313,3 +315,41 @@ def test_random_says_how_often(project):
         plans(project, "base: {run: r}\nrandom:\n  share: [1.0]\n")
 
     assert told(error) == ("random: draws is None, expected a count\n  in params/20_try-a.yaml:2")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "said"),
+    [
+        (
+            "grid:\n" + "".join(f"  k{n}: [1,2,3,4,5,6,7,8,9,10]\n" for n in range(9)),
+            "this asks for 1000000000 runs, at most 100000",
+        ),
+        ("random: {draws: 1000000000, window: [1, 2]}", "this asks for 1000000000 runs"),
+        ("repeat: {sensor: [a, b]}\nrandom: {draws: 60000}", "this asks for 120000 runs"),
+        ("grid: {window: [1, 2]}\nrandom: {draws: " + "9" * 400 + "}", "more than 10"),
+        ("random: {draws: 2, window: {min: 1, max: .inf}}", "goes from 1 to inf, expected min"),
+        ("random: {draws: 2, window: {min: 1, max: 99999999999999999999}}", "expected min < max"),
+        ("random: {draws: 2, seed: -1, window: [1]}", "seed is no whole number from 0 on"),
+    ],
+    ids="grid draws repeat digits infinite large seed".split(),  # noqa: SIM905
+)
+def test_runs_are_counted_before_one_is_made(project, sweep, said):
+    base = "notebook: notebooks/20_try.ipynb\nbase: {sensor: s}\n"
+    began = time.perf_counter()
+
+    with pytest.raises(ParamsError) as error:
+        plans(project, base + sweep, notebook=None)
+
+    assert said in str(error.value)
+    assert time.perf_counter() - began < 5
+
+
+def test_a_params_file_that_unfolds_without_end_is_refused(project):
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    for before, one in zip("abcdefgh", "bcdefghi", strict=True):
+        lines.append(f"{one}: &{one} [{', '.join([f'*{before}'] * 10)}]")
+
+    with pytest.raises(ParamsError) as error:
+        plans(project, "\n".join(lines))
+
+    assert "this is not YAML: it unfolds to 1234567909 nodes, at most 50000" in str(error.value)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from workbench import runs
-from workbench.runs.store import sweep_partial
+from workbench.files import remove_abandoned
 
 COUNT = int(os.environ.get("SOAK_RUNS", "6"))
 JOBS = "8" if COUNT > 100 else "2"
@@ -63,7 +63,7 @@ def test_what_a_dead_worker_left_is_removed_though_nobody_waited_for_it(tmp_path
         for name in [*names, ".partial-elsewhere-1-abc"]:
             (tmp_path / name / "figures").mkdir(parents=True)
 
-        sweep_partial(tmp_path)
+        remove_abandoned(tmp_path)
 
         living.kill()
     kept = [f".partial-{host}-{living.pid}-abc", ".partial-elsewhere-1-abc"]

@@ -9,7 +9,7 @@ import pytest
 
 import workbench
 from workbench import runs
-from workbench.runs import spans
+from workbench.runs.execution import spans
 
 SAMPLE = Path(__file__).parents[2] / "data" / "archive"
 SPAN = ("pumps", "2026-01-05T00:00:00Z", "2026-01-05T06:00:00Z")

@@ -9,7 +9,8 @@ import pytest
 
 from workbench import runs
 from workbench.errors import ParamsError, RunError
-from workbench.runs.store import new_folder, publish
+from workbench.files import part_folder
+from workbench.runs.store import publish
 
 RECORD = (
     "from workbench.runs import folder, record\nrecord({'twice': 2 * window, 'none': float('nan')})"
@@ -150,7 +151,7 @@ def test_values_without_a_notebook_are_refused():
 
 def test_runs_of_the_same_inputs_in_the_same_second_get_a_number(project):
     store = project.path / "runs"
-    names = [publish(new_folder(store), "20260105T101500Z-3fa1c0de").name for _ in range(2)]
+    names = [publish(part_folder(store), "20260105T101500Z-3fa1c0de").name for _ in range(2)]
 
     assert names == ["20260105T101500Z-3fa1c0de", "20260105T101500Z-3fa1c0de-2"]
 

@@ -64,3 +64,30 @@ def test_what_cannot_be_made_again_is_said(project, monkeypatch):
     with pytest.raises(RunError) as error:
         runs.verify(run)
     assert str(error.value) == f"its notebook notebooks/20_try.ipynb is gone\n  in {run.path}"
+
+
+@pytest.mark.notebook
+def test_code_that_is_none_of_this_project_is_not_executed_unless_it_is_trusted(
+    project, monkeypatch
+):
+    monkeypatch.setenv("WORKBENCH_HOME", str(project.path / "home"))
+    notebook = project.notebook("from workbench.runs import record\nrecord({'twice': 2 * window})")
+    run = runs.train(notebook, {"window": 30})
+    about = json.loads((run.path / "run.json").read_text())
+    brought = run.path / "brought.ipynb"
+    brought.write_bytes(notebook.read_bytes())
+    inside = str(brought.relative_to(project.path))
+    (run.path / "run.json").write_text(json.dumps({**about, "notebook": inside}))
+
+    assert call("verify", run.id).exit_code == 0  # it is equal to one of ours, which is executed
+
+    code = "import os; os.mkdir('../../code-was-run')"
+    project.notebook(code, name="other.ipynb").rename(brought)
+    refused = CliRunner().invoke(cli, ["verify", run.id])
+    assert refused.exit_code == 1
+    assert str(refused.exception or refused.output).startswith(
+        f"its notebook {inside} is none of this project's, and is code"
+    )
+    assert not list(project.path.parent.rglob("code-was-run"))
+    trusted = call("verify", run.id, "--trust")
+    assert trusted.exit_code == 1, "another result, but it was executed"

@@ -28,6 +28,7 @@ def test_a_version_that_is_not_in_the_lock_is_refused(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_download_that_was_cut_short_is_fetched_anew(tmp_path, monkeypatch):
     monkeypatch.setenv("M2_REPO", str(tmp_path))
     pin = artifacts.pinned("connector")[0]

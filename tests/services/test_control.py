@@ -16,6 +16,8 @@ from workbench.endpoints import endpoints, home
 from workbench.errors import ServicesError
 from workbench.services import control, processes, state
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def own_home(tmp_path, monkeypatch):
@@ -69,6 +71,7 @@ def test_status_and_logs_are_told_on_the_command_line(services):
     assert {one["name"]: one["state"] for one in found} == {
         "s3": "up",
         "pulsar": "up",
+        "kafka": "down",
         "jobmanager": "down",
         "taskmanager": "down",
     }
@@ -231,7 +234,7 @@ def test_ports_and_credentials_are_remembered(own_home):
         state.save(state.load())
 
     assert state.load() == json.loads((own_home / "services.json").read_text())
-    assert len({*state.load()["ports"].values()}) == 6
+    assert len({*state.load()["ports"].values()}) == 8
 
 
 def test_a_damaged_record_is_refused(own_home):

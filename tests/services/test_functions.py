@@ -4,9 +4,11 @@ import json
 import pulsar
 import pytest
 
+from workbench import broker
 from workbench import services as room
+from workbench.broker import connect
 from workbench.errors import ServicesError
-from workbench.services import artifacts, broker, connect
+from workbench.services import artifacts
 
 FUNCTION = """
 import google.protobuf
@@ -75,6 +77,7 @@ def test_options_that_a_running_pulsar_does_not_have_are_refused(functions):
     )
 
 
+@pytest.mark.slow
 def test_packages_that_pip_does_not_get_are_told(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")

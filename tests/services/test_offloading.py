@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from workbench import broker
 from workbench.cli import cli
 from workbench.endpoints import endpoints, home
 from workbench.errors import ServicesError
-from workbench.services import broker, ingest_frame, offload, s3
+from workbench.services import ingest_frame, offload, s3
 
 
 def send(topic, n=1000):

@@ -1,7 +1,10 @@
 """A small plant: readings with every trouble, a fitted package, a store of its own."""
 
+import json
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from workbench import detectors
@@ -63,6 +66,36 @@ def package_folder(tmp_path_factory):
         detector, folder, threshold=3.0, rule=detectors.EpisodeRule(2, 3, 4), training=training
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def messages_of():
+    """Make the messages of readings: a row for each, as `originals.messages` gives them."""
+    return _messages_of
+
+
+def _messages_of(frame):
+    """The bytes that a producer would have sent of each reading; NaN in three spellings."""
+    spelt = ["NaN", '"NaN"', "null"]
+    values = []
+    for place, row in enumerate(frame.itertuples()):
+        numbers = {"pressure_bar": row.pressure_bar, "flow_l_min": row.flow_l_min}
+        texts = {
+            name: spelt[place % 3] if np.isnan(value) else repr(float(value))
+            for name, value in numbers.items()
+        }
+        fields = ", ".join(f'"{name}": {text}' for name, text in texts.items())
+        values.append(f'{{"pump": {json.dumps(row.pump)}, {fields}}}'.encode())
+    times = detectors.epoch_ms(frame["event_time"])
+    return pa.table(
+        {
+            "message_id": frame["message_id"].tolist(),
+            "partition": frame["message_id"].str.split(":").str[2].astype(int).tolist(),
+            "event_ms": times,
+            "publish_ms": times + 5,
+            "value": pa.array(values, pa.binary()),
+        }
+    )
 
 
 @pytest.fixture

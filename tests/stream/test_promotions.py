@@ -1,26 +1,28 @@
 import json
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from workbench import detectors
-from workbench.errors import PackageError, StreamError
+from workbench.errors import PackageError, StoreWarning, StreamError
 from workbench.stream import find_package, promote, rollback
-from workbench.stream.promotions import (
+from workbench.stream.flink_sql.udf import Scored, Scorer
+from workbench.stream.promotion_log import (
     BEGINNING,
     Promotion,
     add_package,
     append,
     in_force,
-    iso,
     log_path,
     promotions,
 )
-from workbench.stream.scoring import Scored, Scorer
+from workbench.times import iso
 
 _TABLE = detectors.catalogue()
 # seasonal wants a channel with the hour of day, which these readings do not have
@@ -60,9 +62,25 @@ def test_a_promotion_from_before_the_last_one_is_refused(store):
 
     assert str(error.value) == (
         f"the promotion would hold from {iso(early)}, before the last one's {iso(last)}\n"
-        f"  in {log_path('pumps')}"
+        f"  in {log_path('pumps')}\n"
+        f"  --effective {iso(last)} or later; or take that one back: workbench rollback"
     )
     assert len(promotions("pumps")) == 1
+
+
+def test_a_clock_that_went_back_promotes_nothing_and_is_told(store):
+    decided = iso(_soon(3600), "s")
+    ahead = replace(_promotion("a", _soon(3630)), decided=decided)
+    append(ahead)
+
+    for effective_ms in (_soon(30), _soon(7200)):
+        with pytest.raises(StreamError) as error:
+            append(_promotion("b", effective_ms))
+        assert error.value.message.endswith(
+            f"and the last promotion was decided at {decided}: a clock went back, or was ahead then"
+        )
+        assert error.value.hint == "set this machine's clock right; if it is, wait until then"
+    assert promotions("pumps") == [ahead]
 
 
 def test_a_promotion_from_the_past_is_refused(store):
@@ -106,6 +124,76 @@ def test_a_package_is_found_by_the_start_of_its_id(store, package_folder):
 
     assert add_package(package_folder) == added
     assert find_package(added[:12]).id == added
+
+
+def test_what_is_stored_is_what_was_checked_whatever_is_put_in_its_place_meanwhile(
+    store, package_folder, tmp_path, monkeypatch
+):
+    folder, secret = tmp_path / "package", tmp_path / "secret"
+    shutil.copytree(package_folder, folder)
+    secret.write_text("somebody else's")
+    secret.chmod(0o600)
+    checked = {path.name: path.read_bytes() for path in folder.iterdir()}
+    read = detectors.load_with_bytes
+
+    def swapped(*arguments, **more):
+        found = read(*arguments, **more)
+        for name in checked:
+            (folder / name).unlink()
+            (folder / name).symlink_to(secret)
+        return found
+
+    monkeypatch.setattr(detectors, "load_with_bytes", swapped)
+    added = add_package(folder)
+
+    entry = store / "packages" / added
+    assert {path.name: path.read_bytes() for path in entry.iterdir()} == checked
+    assert not any(path.is_symlink() for path in entry.iterdir())
+    assert find_package(added).id == added
+
+
+def test_another_package_than_the_one_that_was_judged_is_not_stored(store, package_folder):
+    with pytest.raises(PackageError, match=r"^the package is [0-9a-f]{16}, expected 1234567812345"):
+        add_package(package_folder, package_id="12345678" * 8)
+
+    assert not store.exists()
+
+
+def cut(entry):
+    (entry / "arrays.npz").write_bytes(b"half")
+
+
+def link_elsewhere(entry):
+    shutil.rmtree(entry)
+    entry.symlink_to("/nowhere")
+
+
+def file_in_its_place(entry):
+    shutil.rmtree(entry)
+    entry.write_text("")
+
+
+def foreign_file(entry):
+    (entry / "detector.json").unlink()
+    (entry / "detector.json").mkdir()
+
+
+@pytest.mark.parametrize("damage", [cut, link_elsewhere, file_in_its_place, foreign_file])
+def test_a_damaged_entry_is_set_aside_and_told_and_the_good_one_stored(
+    store, package_folder, damage
+):
+    added = add_package(package_folder)
+    entry = store / "packages" / added
+    damage(entry)
+    with pytest.raises(PackageError) as error:
+        find_package(added)
+    assert error.value.hint.startswith("it was damaged in the store: promote its run again")
+
+    with pytest.warns(StoreWarning, match=f"{added} was damaged .*: it is set aside as .damaged-"):
+        assert add_package(package_folder) == added
+
+    assert find_package(added[:16]).id == added
+    assert len(list((store / "packages").glob(".damaged-*"))) == 1
 
 
 def test_a_package_that_is_not_there_is_refused(store):
@@ -164,10 +252,10 @@ def test_what_is_champion_already_is_not_promoted_again(store, package_folder, s
 
 def test_two_who_promote_at_once_do_not_both_win(store):
     append(_promotion("a", BEGINNING))
-    append(_promotion("b", _soon(30)), seen=1)
+    append(_promotion("b", _soon(30)), expected_length=1)
 
     with pytest.raises(StreamError) as error:
-        append(_promotion("c", _soon(60)), seen=1)
+        append(_promotion("c", _soon(60)), expected_length=1)
 
     assert str(error.value) == (
         "somebody else promoted b as champion at 2026-01-01T00:00:00Z, after this one was "
@@ -177,13 +265,15 @@ def test_two_who_promote_at_once_do_not_both_win(store):
     assert [one.package for one in promotions("pumps")] == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_of_many_processes_that_promote_at_once_one_wins(store):
     append(_promotion("a", BEGINNING))
     code = (
         "import sys, time\n"
-        "from workbench.stream.promotions import *\n"
+        "from workbench.stream.promotion_log import *\n"
         "now = round(time.time() * 1000)\n"
-        "try: append(Promotion('pumps', 'champion', sys.argv[1], now + 30_000, ''), seen=1)\n"
+        "fresh = Promotion('pumps', 'champion', sys.argv[1], now + 30_000, '')\n"
+        "try: append(fresh, expected_length=1)\n"
         "except StreamError: sys.exit(1)"
     )
     several = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "bcde"]

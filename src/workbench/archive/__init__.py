@@ -6,9 +6,6 @@ topic = archive.topic("persistent://public/default/pumps")
 topic.messages(), topic.read(), topic.batches(), topic.manifest()
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from workbench.archive.archive import Archive, open  # noqa: A004 - as the public shape names it
-from workbench.archive.topic import Topic
-
-__all__ = ["Archive", "Topic", "open"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

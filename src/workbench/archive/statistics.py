@@ -1,8 +1,11 @@
-"""Minima and maxima of the times in ledgers, kept from earlier reads.
+"""What earlier reads found in ledgers: bounds of their times, kinds of their fields.
 
 The index bounds neither event time nor publish time, so the first read of an interval may read
-all ledgers; later ones skip those that surely hold nothing. A small file per archive, below
-`workbench.endpoints.home()`, keyed by object and etag; it may be deleted at any time.
+all ledgers; later ones skip those that surely hold nothing. Where no schema is known, the fields
+are those of all values, so all are looked at once. Two small files for each topic, its partitions
+together, in a folder of the archive below `workbench.endpoints.home()`: a read of one topic of a
+fleet loads and writes what is known of that one. Keyed by object and etag; they may be deleted at
+any time.
 """
 
 from __future__ import annotations
@@ -10,43 +13,40 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from workbench import files
 from workbench.archive.catalogue import Ledger
+from workbench.archive.format.index import split_partition
+from workbench.archive.ledgers import Messages
 from workbench.archive.messages import times
-from workbench.archive.reading import Messages
+from workbench.archive.selection import BY, Selection
 from workbench.endpoints import home
 
-if TYPE_CHECKING:
-    from workbench.archive.topic import Selection
-
-BY = ("publish_time", "event_time")
 Bounds = list[int]  # smallest, largest of each of BY, ms; empty for no messages
 
 
 class Statistics:
-    """What is known of the ledgers of one archive."""
+    """What is known of the ledgers of one topic, or partition, of an archive."""
 
-    def __init__(self, url: str) -> None:
-        name = hashlib.sha256(url.encode()).hexdigest()[:16]
-        self.path = home() / "archive" / f"{name}.json"
+    def __init__(self, url: str, topic: str) -> None:
+        self.path = _path(url, topic, ".json")
         self._known = _load(self.path)
         self._met: dict[str, Bounds] = {}
         self._lock = threading.Lock()
 
     def may_hold(self, ledger: Ledger, selection: Selection) -> bool:
         """Return False only where no message of the ledger can be in the selection."""
-        known = self._known.get(_name(ledger))
-        if known is None:
+        bounds = self._known.get(_name(ledger))
+        if bounds is None:
             return True
-        if not known:
+        if not bounds:
             return False
         for by, start, stop in selection.bounds:
-            least, most = known[2 * BY.index(by) :][:2]
+            least, most = bounds[2 * BY.index(by) :][:2]
             if (start is not None and most < start) or (stop is not None and least >= stop):
                 return False
         return True
@@ -55,36 +55,72 @@ class Statistics:
         """Take note of messages, all that some entries of a ledger hold."""
         if not messages.table.shape[1]:
             return
-        found = []
+        bounds = []
         for by in BY:
-            at = times(messages, by)
-            found += [int(at.min()), int(at.max())]
+            times_ms = times(messages, by)
+            bounds += [int(times_ms.min()), int(times_ms.max())]
         name = _name(messages.entries.ledger)
         with self._lock:
-            known = self._met.get(name, found)
-            pairs = zip(known, found, strict=True)
+            before = self._met.get(name, bounds)
+            pairs = zip(before, bounds, strict=True)
             self._met[name] = [(min, max)[i % 2](*pair) for i, pair in enumerate(pairs)]
 
     def keep(self, ledgers: Iterable[Ledger]) -> None:
         """Write what was met of ledgers that were read from end to end."""
-        new = {_name(one): self._met.get(_name(one), []) for one in ledgers if one.etag}
+        new = {_name(ledger): self._met.get(_name(ledger), []) for ledger in ledgers if ledger.etag}
         if all(self._known.get(name) == bounds for name, bounds in new.items()):
             return
-        self._known = {**_load(self.path), **new}
-        partial = self.path.with_suffix(f".{os.getpid()}.partial")
-        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, no more
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(self._known))
-            partial.replace(self.path)
+        self._known = _keep(self.path, new)
+
+
+class FieldKinds:
+    """What the fields of a topic's JSON hold in each ledger, as `inference.Inference` has it."""
+
+    def __init__(self, url: str, topic: str) -> None:
+        self.path = _path(url, topic, "-fields.json")
+        self._known = _load(self.path)
+
+    def of(self, ledger: Ledger) -> dict[str, int] | None:
+        """Return the kinds of each field in a ledger, None where it was not looked at yet."""
+        return self._known.get(_name(ledger))
+
+    def keep(self, by_ledger: Mapping[Ledger, dict[str, int]]) -> None:
+        """Write the kinds in ledgers that were looked at from end to end."""
+        new = {_name(ledger): kinds for ledger, kinds in by_ledger.items() if ledger.etag}
+        if new:
+            self._known = _keep(self.path, new)
+
+
+def _path(url: str, topic: str, ending: str) -> Path:
+    folder, name = (
+        hashlib.sha256(text.encode()).hexdigest()[:16] for text in (url, split_partition(topic)[0])
+    )
+    return home() / "archive" / folder / f"{name}{ending}"
+
+
+def _keep(path: Path, new: dict[str, Any]) -> dict[str, Any]:
+    """Add to what a file holds, and return all of it."""
+    content = {**_load(path), **new}
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, no more
+        files.write_text(path, json.dumps(content))
+    return content
+
+
+def ledgers_holding(url: str, ledgers: Sequence[Ledger], selection: Selection) -> list[Ledger]:
+    """Return the ledgers of a topic that may hold messages selected, by what earlier reads met."""
+    if not ledgers:
+        return []
+    statistics = Statistics(url, ledgers[0].topic)
+    return [ledger for ledger in ledgers if statistics.may_hold(ledger, selection)]
 
 
 def _name(ledger: Ledger) -> str:
     return f"{ledger.key} {ledger.etag}"
 
 
-def _load(path: Path) -> dict[str, Bounds]:
+def _load(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return content if isinstance(content, dict) else {}

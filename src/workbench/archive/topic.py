@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from workbench.archive import messages as msg
+from workbench.archive.access import Access
+from workbench.archive.bucket import in_order
 from workbench.archive.catalogue import Ledger
-from workbench.archive.columns import Ints
+from workbench.archive.compaction import newest_by_key, newest_places
 from workbench.archive.delivery import Delivery, Transaction, ends_of_transactions, of_topic
-from workbench.archive.reading import (
+from workbench.archive.facts import object_facts, stored_facts, time_facts, warn_of_times
+from workbench.archive.ledgers import (
     Damage,
     Entries,
     Messages,
@@ -23,78 +25,77 @@ from workbench.archive.reading import (
     read_entries,
     read_messages,
 )
+from workbench.archive.selection import Selection
 from workbench.archive.statistics import Statistics
-from workbench.archive.store import in_order
-from workbench.cards import Card, Shown
-from workbench.errors import ArchiveError, did_you_mean
+from workbench.archive.values.custom import custom_decoder, custom_values
+from workbench.archive.values.decoding import Decoder, make_decoder, open_values
+from workbench.archive.values.encoded import encoded_values
+from workbench.archive.values.primitives import KeyValue
+from workbench.archive.values.schemas import Schema
+from workbench.archive.values.survey import infer_fields, time_unit
+from workbench.archive.values.versions import Values
+from workbench.archive.writing.output import resize
+from workbench.arrays import Ints
+from workbench.cards import Card, HasCard
+from workbench.errors import ArchiveError
+from workbench.times import Time, instant_ms, iso
 
-if TYPE_CHECKING:
-    from workbench.archive.archive import Archive
-    from workbench.archive.schemas import Schema
-    from workbench.archive.values import Decoder
-
-Time = str | int | dt.datetime | None
 _T = TypeVar("_T")
-BATCH_BYTES = 32 << 20  # of one batch; larger values come in batches of fewer rows
 READER = "workbench.archive 1"  # raise it when the same bytes would give other rows
-
-
-def epoch_ms(time: Time) -> int | None:
-    """Return ms since 1970 of an ISO-8601 text, a datetime or epoch ms; without a zone it is UTC.
-
-    Examples
-    --------
-    >>> epoch_ms("2026-01-05T00:00:00Z"), epoch_ms("2026-01-05"), epoch_ms(""), epoch_ms(5)
-    (1767571200000, 1767571200000, None, 5)
-    """
-    if time is None or time == "":
-        return None
-    if isinstance(time, int):
-        return time
-    if isinstance(time, str):
-        try:
-            time = dt.datetime.fromisoformat(time)
-        except ValueError as err:
-            raise ArchiveError(
-                f"{time!r} is not a time", hint="expected ISO 8601, as 2026-01-05T00:00:00Z"
-            ) from err
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=dt.UTC)
-    since = time - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return since // dt.timedelta(milliseconds=1)
+_SAMPLE = 1000  # messages of a ledger looked at where JSON has no schema
+_CARD_BYTES = 32 << 20  # of a topic, up to which its messages are read to be shown
 
 
 @dataclass
-class Topic(Shown):
+class Topic(HasCard):
     """A topic, or one partition of it.
 
     Attributes
     ----------
     name
         Full name; with `-partition-N` only if one partition was asked for.
+    access
+        How the archive is read.
     ledgers
         In the order of its rows: partitions follow one another, each by ledger id.
+    versions
+        Of its schema, ascending, as far as they are known.
     damage
         What was skipped so far, where the archive was opened with `skip_damaged`.
     misfits
         `error`, or `null`: a value that does not fit its schema is a row of nulls, and noted.
     inferred
         The schema found by looking at values, where none is known.
+    unit
+        Of bare times (INSTANT, LOCAL_DATE_TIME, LOCAL_DATE): `ns`, coarser where one lies beyond.
     undecided
         Entries ("ledger:entry") not given by the last read, because the end of their
         transaction is not in the archive.
     unfinished
         Chunked messages not given by the last read, because their last chunk is not there.
+    generation, generations
+        Which life of the topic this is, from 1, of how many.
+    is_past
+        Whether a later life is known, offloaded or not.
+    impossible
+        For each piece of the last read with event times that cannot be (negative, or from 2262
+        on): how many, how many of them lie outside of the interval read, the first one's id.
     """
 
     name: str
-    archive: Archive = field(repr=False)
+    access: Access = field(repr=False)
     ledgers: list[Ledger] = field(repr=False)
+    versions: list[Schema] = field(default_factory=list, repr=False)
     damage: Damage = field(default_factory=Damage)
     misfits: str = "error"
     inferred: Schema | None = None
+    unit: str | None = None
     undecided: list[str] = field(default_factory=list)
     unfinished: int = 0
+    generation: int = 1
+    generations: int = 1
+    is_past: bool = False
+    impossible: list[tuple[int, int, str]] = field(default_factory=list, repr=False)
     _ends: dict[str, dict[Transaction, bool]] = field(default_factory=dict, repr=False)
 
     def messages(self, start: Time = None, stop: Time = None, by: str = "publish_time") -> pa.Table:
@@ -121,6 +122,8 @@ class Topic(Shown):
         stop: Time = None,
         columns: list[str] | None = None,
         by: str = "event_time",
+        *,
+        compacted: bool = False,
     ) -> pa.Table:
         """Return the decoded readings with `by` in [start, stop), in the broker's order.
 
@@ -132,6 +135,8 @@ class Topic(Shown):
             Fields and columns of `messages`, in the order wanted; None is all fields. Columns
             of `messages` alone are added to all fields. One that shares its name with a field is
             asked for and named as `__name__`.
+        compacted
+            Of each key the newest message of the topic alone, as `compaction` says.
 
         Raises
         ------
@@ -139,7 +144,7 @@ class Topic(Shown):
             If a value does not fit the schema, or anything is wrong with the bytes.
         """
         decoder = self.decoder(columns)
-        found = self._run(Selection.of(start, stop, by), decoder.record_batch)
+        found = self._run(self._selection(start, stop, by, compacted), decoder.record_batch)
         return pa.Table.from_batches(list(found), schema=decoder.schema)
 
     def batches(
@@ -148,18 +153,27 @@ class Topic(Shown):
         stop: Time = None,
         columns: list[str] | None = None,
         by: str = "event_time",
-        rows: int = 65536,
+        batch_rows: int = 65536,
+        *,
+        compacted: bool = False,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield what `read` returns, `rows` at a time, in constant memory.
+        """Yield what `read` returns, `batch_rows` at a time, in constant memory (and of keys).
 
-        Where `rows` pass 32 MiB, batches have fewer; the last one may have fewer, too.
+        Where these pass 32 MiB, batches have fewer; the last one may have fewer, too.
 
         Raises
         ------
         ArchiveError
             As `read`, when the batch with the fault is reached.
         """
-        return _resize(self.select(Selection.of(start, stop, by), columns), rows)
+        return resize(self.select(self._selection(start, stop, by, compacted), columns), batch_rows)
+
+    def _selection(self, start: Time, stop: Time, by: str, compacted: bool) -> Selection:
+        selection = Selection.of(start, stop, by)
+        if not compacted:
+            return selection
+        looked = replace(self, damage=Damage(skip=self.damage.skip))  # the read says what is wrong
+        return replace(selection, places=newest_places(looked._run(Selection(), newest_by_key)))
 
     def select(
         self,
@@ -205,26 +219,88 @@ class Topic(Shown):
 
     def card(self) -> Card:
         """Return what a notebook shows of it; a small topic is read for that."""
-        from workbench.archive.showing import topic_card
+        lives = f"{self.generation} of {self.generations}" if self.generations > 1 else None
+        facts = {"generation": lives, **stored_facts(self.ledgers), **self._read_facts()}
+        return Card("topic", self.name, facts)
 
-        return topic_card(self)
+    def _read_facts(self) -> dict[str, object]:
+        if sum(ledger.index.data_bytes for ledger in self.ledgers) > _CARD_BYTES:
+            return {"messages": "not read, it is large: messages(start, stop) reads a part"}
+        try:
+            facts = time_facts(self.times())
+            wrong = sum(count for count, _, _ in self.impossible)
+            return {"fields": self.fields(), **facts, "impossible event times": wrong or None}
+        except ArchiveError as error:
+            return {"unreadable": str(error)}
 
     def schemas(self) -> list[Schema]:
         """Return the topic's schemas, ascending; inferred from values where none is known."""
-        from workbench.archive.values import schemas_of
+        if self.versions:
+            return self.versions
+        if self.inferred is None:
+            self.inferred = infer_fields(
+                self.name, self._sample(), self.ledgers, self.scan, self.access.bucket.url
+            )
+        return [self.inferred]
 
-        return schemas_of(self)
+    def scan(self, build: Callable[[Messages], _T], ledgers: list[Ledger]) -> tuple[list[_T], bool]:
+        """Return build(messages) of all there are in ledgers, and whether that is for good.
+
+        It is not where something is damaged, or a transaction or a chunked message has no end
+        yet; nothing is said of that, since a read says it.
+        """
+        quiet = replace(self, damage=Damage(skip=True))
+        parts = list(quiet._run(Selection(), build, ledgers=ledgers))
+        return parts, not (quiet.damage.errors or quiet.undecided or quiet.unfinished)
 
     def fields(self) -> list[str]:
         """Return the names of the decoded fields, in the order of the newest schema."""
-        names: list[str] = self.decoder().schema.names
-        return names
+        return [field.name for field in self.open_values(None).fields]
+
+    def open_values(self, wanted: list[str] | None) -> Values | KeyValue:
+        """Return what decodes the fields `wanted`, None is all, out of messages' values."""
+        custom = custom_decoder(self.access.decoders, self.name, self.versions)
+        if custom is not None:
+            return custom_values(*custom, self.versions, wanted)
+        schemas = self.schemas()
+        if self.unit is None:
+            self.unit = time_unit(self.name, schemas, self.ledgers, self.scan)
+        try:
+            return open_values(schemas, wanted, self.unit)
+        except ArchiveError as err:
+            where = err.where or f"the schemas of {self.name}"
+            raise ArchiveError(err.message, where=where, hint=err.hint) from err
+        except RecursionError as err:
+            where = f"the schemas of {self.name}"
+            raise ArchiveError("the schema is nested too deep", where=where) from err
 
     def decoder(self, columns: list[str] | None = None) -> Decoder:
         """Return what turns messages into the columns that `read` gives."""
-        from workbench.archive.values import decoder
+        return make_decoder(self.open_values, columns, self._misfit)
 
-        return decoder(self, columns)
+    def _misfit(self, messages: Messages, row: int, what: str) -> None:
+        """Raise, or note the row where misfits are kept as nulls."""
+        error = ArchiveError(
+            f"the value does not fit the schema: {what}",
+            where=msg.message_id(messages, row),
+            hint='misfits="null" keeps such a message as nulls',
+        )
+        if self.misfits == "error":
+            raise error
+        self.damage.errors.append(error)
+
+    def _sample(self) -> Iterator[bytes]:
+        """Yield values of the first and the last ledger."""
+        ends = {ledger.key: ledger for ledger in (self.ledgers[0], self.ledgers[-1])}
+        for ledger in ends.values():
+            left = _SAMPLE
+            for entries in self.entries([ledger], self.delivery()):
+                values = encoded_values(read_messages(entries, Damage(skip=True)))
+                filled = np.flatnonzero(values.sizes >= 0)[:left]
+                yield from (values.value(int(i)) or b"" for i in filled)
+                left -= len(filled)
+                if left <= 0:
+                    break
 
     def manifest(
         self, start: Time = None, stop: Time = None, by: str = "event_time"
@@ -235,17 +311,19 @@ class Topic(Shown):
         """
         return {
             "topic": self.name,
-            "archive": self.archive.store.url,
+            "archive": self.access.bucket.url,
             "reader": READER,
-            "start": _iso(epoch_ms(start)),
-            "stop": _iso(epoch_ms(stop)),
+            "generation": self.generation,
+            "start": _bound(start),
+            "stop": _bound(stop),
             "by": by,
             "first_message_id": self._entry_id(0, 0),
             "last_message_id": self._entry_id(-1, None),
-            "objects": [_object(ledger) for ledger in self.ledgers],
+            "objects": [object_facts(ledger) for ledger in self.ledgers],
             "undecided": list(self.undecided),
+            "impossible_event_times": sum(count for count, _, _ in self.impossible),
             "unfinished_chunked_messages": self.unfinished,
-            "skipped": [str(error) for error in self.damage.found],
+            "skipped": [str(error) for error in self.damage.errors],
         }
 
     def _entry_id(self, position: int, entry: int | None) -> str:
@@ -261,39 +339,41 @@ class Topic(Shown):
         delivery: Delivery | None = None,
     ) -> Iterator[_T]:
         """Yield build(messages) of the selected messages, in order, on the archive's workers."""
-        self.archive.check_complete()
-        statistics = Statistics(self.archive.store.url)
+        self.access.check_complete(self.name)
+        statistics = Statistics(self.access.bucket.url, self.name)
         asked = self.ledgers if ledgers is None else ledgers
-        read = [one for one in asked if statistics.may_hold(one, selection)]
+        read = [ledger for ledger in asked if statistics.may_hold(ledger, selection)]
         task = partial(self._build, selection, build, statistics)
         delivery = delivery or self.delivery()
-        skipped = len(self.damage.found)
+        skipped = len(self.damage.errors)
+        self.impossible = []
         entries = self.entries(read, delivery)
-        workers = self.archive.workers
+        workers = self.access.workers
         yield from map(task, entries) if workers == 1 else in_order(task, entries, workers=workers)
         self.undecided, self.unfinished = delivery.undecided, delivery.unfinished
+        warn_of_times(self.impossible)
         # a chunked message may need the ledger before its own, a transaction may end in a later one
-        complete = len(self.damage.found) == skipped and not self.undecided
+        complete = len(self.damage.errors) == skipped and not self.undecided
         if complete and not delivery.joined and not delivery.unfinished:
             statistics.keep(read)
 
     def entries(self, ledgers: list[Ledger], delivery: Delivery) -> Iterator[Entries]:
         """Yield the entries that hold messages, verified, a few MiB at a time."""
-        store, verify = self.archive.store, self.archive.verify
-        for entries in read_entries(store, ledgers, verify=verify, damage=self.damage):
+        bucket, verify = self.access.bucket, self.access.verify
+        for entries in read_entries(bucket, ledgers, verify=verify, damage=self.damage):
             delivered = delivery.deliver(entries)
-            if len(delivered.rows):
+            if len(delivered.heads):
                 yield from groups(delivered)
 
     def delivery(self) -> Delivery:
         """Return what decides which entries are messages, with nothing met yet."""
-        return Delivery(self.archive.store, self.damage, self._transactions)
+        return Delivery(self.access.bucket, self.damage, self._transactions, self.access.decryption)
 
     def _transactions(self, topic: str) -> dict[Transaction, bool]:
         """Return how the transactions of a topic ended, by its markers; kept for the next call."""
         if topic not in self._ends:
             ledgers, skip = of_topic(self.ledgers, topic), Damage(skip=True)
-            found = read_entries(self.archive.store, ledgers, verify=False, damage=skip)
+            found = read_entries(self.access.bucket, ledgers, verify=False, damage=skip)
             self._ends[topic] = ends_of_transactions(found)
         return self._ends[topic]
 
@@ -306,74 +386,14 @@ class Topic(Shown):
     ) -> _T:
         messages = read_messages(entries, self.damage)
         statistics.meet(messages)
-        return build(selection.within(messages))
+        wanted = selection.within(messages)
+        wrong = msg.impossible(messages)
+        if len(wrong):
+            lost = len(wrong) - len(msg.impossible(wanted))
+            self.impossible.append((len(wrong), lost, msg.message_id(messages, int(wrong[0]))))
+        return build(wanted)
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which messages are wanted: those within all of `bounds`.
-
-    Attributes
-    ----------
-    bounds
-        (`publish_time` or `event_time`, start, stop), ms since 1970, None is unbounded.
-    """
-
-    bounds: tuple[tuple[str, int | None, int | None], ...] = ()
-
-    @classmethod
-    def of(cls, start: Time, stop: Time, by: str) -> Selection:
-        """Return the selection of `by` in [start, stop)."""
-        if by not in ("publish_time", "event_time"):
-            raise ArchiveError(
-                f"cannot select by {by!r}", hint=did_you_mean(by, ["publish_time", "event_time"])
-            )
-        return cls(((by, epoch_ms(start), epoch_ms(stop)),))
-
-    def within(self, messages: Messages) -> Messages:
-        """Return the messages wanted."""
-        for by, start, stop in self.bounds:
-            messages = msg.within(messages, by, start, stop)
-        return messages
-
-
-def _resize(found: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the same rows in batches of `rows`, or fewer where these pass BATCH_BYTES."""
-    held: list[pa.RecordBatch] = []
-    for batch in found:
-        held.append(batch)
-        while held and (sum(one.num_rows for one in held) >= rows or _bytes(held) > BATCH_BYTES):
-            whole, held = _first(held, rows)
-            yield from whole
-    yield from _first(held, rows)[0] if held else []
-
-
-def _bytes(held: list[pa.RecordBatch]) -> int:
-    return sum(one.nbytes for one in held)
-
-
-def _first(
-    held: list[pa.RecordBatch], rows: int
-) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
-    """Return the first `rows` as one batch, and the rest (its own function: to let go of all)."""
-    table = pa.Table.from_batches(held)
-    rest = table.slice(rows).to_batches() if table.num_rows > rows else []
-    return table.slice(0, rows).combine_chunks().to_batches(), rest
-
-
-def _object(ledger: Ledger) -> dict[str, Any]:
-    return {
-        "key": ledger.key,
-        "etag": ledger.etag,
-        "bytes": ledger.bytes,
-        "ledger_id": ledger.id,
-        "entries": ledger.entries,
-        "topic": ledger.topic,
-    }
-
-
-def _iso(ms: int | None) -> str | None:
-    if ms is None:
-        return None
-    time = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=ms)
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _bound(time: Time) -> str | None:
+    ms = instant_ms(time)
+    return None if ms is None else iso(ms)

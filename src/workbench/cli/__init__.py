@@ -20,11 +20,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Run the main job on the sample archive and end with a report."),
     "archive": ("archive", "List, inspect, check and export offloaded topics."),
     "sql": ("archive", "Query offloaded topics with SQL."),
+    "serve": ("serve", "Answer SQL over an archive to psql, Grafana and other tools."),
     "detectors": ("detectors", "List the detectors."),
     "nab": ("evaluation", "Run a detector over the Numenta Anomaly Benchmark."),
     "evaluate": ("evaluation", "Judge a detector on your own labelled series."),
+    "benchmark": ("evaluation", "Judge detectors on a folder of labelled series, beside floors."),
     "lab": ("desk", "Start JupyterLab on this project."),
     "new": ("desk", "Write a notebook to start from, and its params file."),
+    "sample": ("desk", "Copy the sample archive and its labels to data/."),
     "train": ("runs", "Run one notebook with one params file."),
     "sweep": ("runs", "Run many params files, or grids of them, in parallel."),
     "runs": ("runs", "List, show, compare and remove runs."),
@@ -32,16 +35,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("runs", "Run a run again and say whether its result is the same."),
     "services": ("services", "Start and stop a real Pulsar and S3 endpoint on this machine."),
     "doctor": ("doctor", "Tell what is missing or wrong on this machine."),
-    "ingest": ("services", "Send a CSV file to a topic."),
+    "ingest": ("ingestion", "Send an export (CSV, Parquet, Excel, ...) to a topic."),
     "offload": ("services", "Close a topic's open ledger and offload it."),
     "promote": ("promotions", "Let a run's detector score a stream, if it passes the gate."),
     "promotions": ("promotions", "List which detector scored a stream, from when and why."),
     "rollback": ("promotions", "Let the detector before the last promotion score again."),
     "refit": ("promotions", "Fit a stream's champion on recent data and promote it if it may."),
+    "drift": ("promotions", "Tell whether a running detector is still right, without labels."),
     "stream": ("stream", "Run, inspect and stop streaming jobs."),
+    "alerts": ("alerts", "Send a stream's alerts to people."),
+    "metrics": ("desk", "Answer Prometheus: what a person watches of running streams."),
     "backtest": ("stream", "Run a stream's SQL over a span of the archive."),
     "parity": ("stream", "Prove that notebook and stream score alike."),
 }
+
+
+# commands that import PyFlink; where there is none, the Python that has it runs them
+FLINK = ("demo", "promote", "refit", "stream", "backtest", "parity")
 
 
 class _Commands(click.Group):
@@ -86,9 +96,25 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Run the command line; an error becomes one clear text and an exit code."""
     try:
-        cli(standalone_mode=True)
+        _hand_over(sys.argv[1:])
+        cli(prog_name="workbench", standalone_mode=True)
     except WorkbenchError as error:
         if "--debug" in sys.argv[1:]:
             raise
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+def _hand_over(arguments: list[str]) -> None:
+    """Let the Python that has Flink run a command that needs it, unless it only asks for help."""
+    words = [word for word in arguments if not word.startswith("-")]
+    only_help = {"-h", "--help"} & set(arguments) or words[1:2] == ["setup"]
+    if not words or words[0] not in FLINK or only_help:
+        return
+    from workbench import services
+
+    if services.has_flink():
+        return
+    if services.flink_interpreter() is None:
+        click.echo("making the environment that Flink needs: some two minutes, once", err=True)
+    services.hand_over(arguments)

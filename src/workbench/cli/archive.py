@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,8 +27,11 @@ def archive() -> None:
 @archive.command()
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def ls(url: str, as_json: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Say what was asked of the bucket.")
+def ls(url: str, as_json: bool, verbose: bool) -> None:
     """List the topics at URL, a folder or s3://bucket[/prefix].
+
+    What an S3 bucket said of a ledger is kept in WORKBENCH_HOME: the next time it is listed alone.
 
     \b
     Example:
@@ -35,7 +39,10 @@ def ls(url: str, as_json: bool) -> None:
     """
     from workbench import archive as room
 
-    _print(room.open(url).topics(), as_json)
+    opened = room.open(url)
+    _print(opened.topics(), as_json)
+    if verbose:
+        click.echo(opened.bucket.traffic, err=True)
 
 
 @archive.command()
@@ -51,18 +58,25 @@ def info(url: str, topic: str, as_json: bool) -> None:
     """
     from workbench import archive as room
 
-    found = room.open(url).topic(topic)
-    facts = found.manifest()
-    facts["fields"] = {field.name: str(field.type) for field in found.decoder().schema}
+    history = room.open(url).topic(topic)
+    wrong = history.card().facts.get("impossible event times")  # a small topic is read for that
+    facts = history.manifest()
+    facts["fields"] = {field.name: str(field.type) for field in history.decoder().schema}
     if as_json:
         click.echo(json.dumps(facts))
         return
-    click.echo(f"{found.name}: messages {facts['first_message_id']} to {facts['last_message_id']}")
+    click.echo(
+        f"{history.name}: messages {facts['first_message_id']} to {facts['last_message_id']}"
+    )
     for name, kind in facts["fields"].items():
         click.echo(f"  {name}: {kind}")
-    for one in facts["objects"]:
-        size = f"{one['entries']} entries, {one['bytes']} bytes"
-        click.echo(f"  ledger {one['ledger_id']}: {size}, {one['key']}")
+    if history.generations > 1:
+        click.echo(f"  generation: {history.generation} of {history.generations}")
+    if wrong:
+        click.echo(f"  impossible event times: {wrong}")
+    for ledger in facts["objects"]:
+        size = f"{ledger['entries']} entries, {ledger['bytes']} bytes"
+        click.echo(f"  ledger {ledger['ledger_id']}: {size}, {ledger['key']}")
 
 
 @archive.command()
@@ -77,20 +91,20 @@ def check(url: str, topics: tuple[str, ...], as_json: bool) -> None:
         workbench archive check data/archive
     """
     from workbench import archive as room
-    from workbench.archive.check import check as check_archive
+    from workbench.archive import check as check_archive
 
     wrong = 0
-    for found in check_archive(room.open(url, skip_damaged=True), list(topics)):
-        wrong += len(found.problems)
+    for verdict in check_archive(room.open(url, skip_damaged=True), list(topics)):
+        wrong += len(verdict.problems)
         if as_json:
-            click.echo(json.dumps(vars(found)))
+            click.echo(json.dumps(vars(verdict)))
             continue
         click.echo(
-            f"{found.topic}: {found.ledgers} ledgers, {found.entries} entries, "
-            f"{found.messages} messages, {found.bytes} bytes: "
-            + (f"{len(found.problems)} problems" if found.problems else "fine")
+            f"{verdict.topic}: {verdict.ledgers} ledgers, {verdict.entries} entries, "
+            f"{verdict.messages} messages, {verdict.bytes} bytes: "
+            + (f"{len(verdict.problems)} problems" if verdict.problems else "fine")
         )
-        for text in found.problems + found.notes:
+        for text in verdict.problems + verdict.notes:
             click.echo("  " + text.replace("\n", "\n  "))
     if wrong:
         raise ArchiveError(f"{wrong} problems at {url}")
@@ -101,34 +115,37 @@ def check(url: str, topics: tuple[str, ...], as_json: bool) -> None:
 @click.option("--from", "admin", help="The broker's admin address, as http://127.0.0.1:8080.")
 @click.option("-o", "--out", type=click.Path(dir_okay=False), help="Write here, not beside URL.")
 def schemas(url: str, admin: str | None, out: str | None) -> None:
-    """Show the schemas kept beside the objects at URL, or fetch them from a broker.
+    """Show the schemas kept beside the objects at URL, or add those that a broker knows.
+
+    Versions kept stay, also where the broker no longer knows them.
 
     \b
     Example:
         workbench archive schemas data/archive
     """
-    from pathlib import Path
-
     from workbench import archive as room
-    from workbench.archive.schemas import FILE, fetch_schemas
+    from workbench import files
+    from workbench.archive import FILE, fetch_schemas, load_schemas, merge_schemas
     from workbench.endpoints import endpoints
 
     opened = room.open(url)
     if admin is None:
         for topic, versions in opened.schemas.items():
-            for one in versions:
+            for version in versions:
                 click.echo(
-                    f"{topic} version {one.version}: {one.type} {json.dumps(one.definition)}"
+                    f"{topic} version {version.version}: {version.type} "
+                    f"{json.dumps(version.definition)}"
                 )
         return
     token = endpoints().broker_token
-    found = fetch_schemas(admin, opened.names(), token=token)
-    data = json.dumps(found, indent=1).encode()
+    fetched = fetch_schemas(admin, opened.names(), token=token)
+    kept = (load_schemas(out) if Path(out).exists() else {}) if out else opened.schemas
+    data = json.dumps(merge_schemas(kept, fetched), indent=1).encode()
     if out:
-        Path(out).write_bytes(data)
+        files.write_bytes(out, data)
     else:
-        opened.store.write(FILE, data)
-    click.echo(f"{out or FILE}: schemas of {len(found)} of {len(opened.names())} topics")
+        opened.bucket.write(FILE, data)
+    click.echo(f"{out or FILE}: schemas of {len(fetched)} of {len(opened.names())} topics")
 
 
 @archive.command()
@@ -155,17 +172,47 @@ def export(
         workbench archive export data/archive pumps pumps.parquet
     """
     from workbench import archive as room
-    from workbench.archive.export import export as run
+    from workbench.archive import export as run
 
-    found = room.open(url, skip_damaged=skip_damaged).topic(topic)
-    wanted = columns.split(",") if columns else None
-    done = run(found, out, start=start, stop=stop, columns=wanted)
+    history = room.open(url, skip_damaged=skip_damaged).topic(topic)
+    names = columns.split(",") if columns else None
+    done = run(history, out, start=start, stop=stop, columns=names)
     click.echo(
         f"{out}: {done.rows} rows of {done.ledgers} ledgers written, "
         f"{done.done_before} ledgers were done, {done.files} files"
     )
-    for error in found.damage.found:
+    for error in history.damage.errors:
         click.echo(f"skipped: {error}", err=True)
+
+
+@archive.command()
+@click.argument("url")
+@click.argument("topic")
+@click.argument("destination", type=click.Path(file_okay=False))
+@click.option("--to", "form", type=click.Choice(["delta", "parquet"]), default="delta")
+@click.option("--columns", help="Fields wanted, separated by commas.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def sync(
+    url: str, topic: str, destination: str, form: str, columns: str | None, as_json: bool
+) -> None:
+    """Add what is new of TOPIC to the table at the folder DESTINATION.
+
+    \b
+    Example:
+        workbench archive sync data/archive pumps lake/pumps --to delta
+    """
+    from workbench import archive as room
+
+    history = room.open(url).topic(topic)
+    names = columns.split(",") if columns else None
+    run = room.sync if form == "delta" else room.export
+    done = run(history, destination, columns=names)
+    if as_json:
+        click.echo(json.dumps(vars(done)))
+        return
+    click.echo(f"{destination}: {done.rows} rows of {done.ledgers} ledgers added")
+    if isinstance(done, room.Synced) and done.waiting:
+        click.echo(f"{done.waiting} ledgers wait for the end of a transaction", err=True)
 
 
 @click.command()
@@ -178,36 +225,44 @@ def export(
 def sql(url: str, query: str, form: str | None, parquet: str | None, skip_damaged: bool) -> None:
     """Query the topics at URL, each a table, with DuckDB's SQL.
 
+    URL is an archive, or kafka:// for what the Kafka that is known has.
+
     \b
     Example:
         workbench sql data/archive "select pump, max(vibration_mm_s) from pumps group by 1"
     """
     from workbench import archive as room
-    from workbench.archive import output
-    from workbench.archive.sql import query as run
+    from workbench import history, kafka
+    from workbench.archive import query as run
 
     skipped: list[str] = []
-    batches = run(room.open(url, skip_damaged=skip_damaged), query, skipped=skipped)
+    read: list[str] = []
+    if url == kafka.SCHEME:
+        batches = history.query_kafka(query, read=read)
+    else:
+        batches = run(room.open(url, skip_damaged=skip_damaged), query, skipped=skipped)
     if parquet:
-        rows = output.write_parquet(batches, parquet)
+        rows = room.write_parquet(batches, parquet)
         click.echo(f"{parquet}: {rows} rows")
     elif form:
-        for text in output.lines(batches, form):
+        for text in room.text_lines(batches, form):
             click.echo(text, nl=False)
     else:
-        click.echo(output.text(batches))
+        click.echo(room.text_table(batches))
     batches.close()  # of more rows than are shown, too: only then it is known what was skipped
     for error in skipped:
         click.echo(f"skipped: {error}", err=True)
+    for line in read:
+        click.echo(f"read: {line}", err=True)
 
 
 def _print(frame: pd.DataFrame, as_json: bool) -> None:
     if as_json:
         for row in frame.to_dict("records"):
-            click.echo(json.dumps(row, default=_plain))
+            click.echo(json.dumps(row, default=_cell_text))
     else:
         click.echo(frame.to_string(index=False))
 
 
-def _plain(value: Any) -> str:
+def _cell_text(value: Any) -> str:
     return str(value.isoformat() if hasattr(value, "isoformat") else value)

@@ -24,7 +24,7 @@ def detectors(name: str | None, as_json: bool) -> None:
         workbench detectors knn
     """
     from workbench import detectors as room  # here, so that --help starts without numpy
-    from workbench.detectors.specs import method_named, params_of
+    from workbench.detectors import method_named, params_of
 
     rows = room.catalogue().reset_index().to_dict("records")
     if name is not None:
@@ -32,10 +32,10 @@ def detectors(name: str | None, as_json: bool) -> None:
         rows = [{**row, "params": params} for row in rows if row["name"] == name]
     for row in rows:
         row["cost_us"] = None if math.isnan(row["cost_us"]) else row["cost_us"]
-        click.echo(json.dumps(row) if as_json else _text(row))
+        click.echo(json.dumps(row) if as_json else _method_text(row))
 
 
-def _text(row: Mapping[Hashable, Any]) -> str:
+def _method_text(row: Mapping[Hashable, Any]) -> str:
     cost = "" if row["cost_us"] is None else f", about {row['cost_us']:g} µs per reading"
     lines = [f"{click.style(row['name'], bold=True)}: {row['good_at']}{cost}"]
     lines += [f"    {name}: {about}" for name, about in row["params"].items()]

@@ -20,14 +20,14 @@ def doctor(as_json: bool) -> None:
     Example:
         workbench doctor
     """
-    from workbench.doctor import examine
+    from workbench.services import examine
 
     findings = examine()
-    for one in findings:
-        mend = f"\n{'':19}{one.mend}" if one.mend else ""
+    for finding in findings:
+        mend = f"\n{'':19}{finding.mend}" if finding.mend else ""
         click.echo(
-            json.dumps(asdict(one))
+            json.dumps(asdict(finding))
             if as_json
-            else f"{one.state:6} {one.subject:11} {one.found}{mend}"
+            else f"{finding.state:6} {finding.subject:11} {finding.found}{mend}"
         )
-    sys.exit(any(one.state == "wrong" for one in findings))
+    sys.exit(any(finding.state == "wrong" for finding in findings))

@@ -1,14 +1,16 @@
-"""`workbench nab` and `workbench evaluate`: a specification against labels."""
+"""`workbench nab`, `evaluate` and `benchmark`: specifications against labels."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from workbench.errors import EvaluationError, did_you_mean
+from workbench.errors import EvaluationError, WorkbenchError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,28 +42,28 @@ def nab(folder: Path, spec_file: Path, out: Path, name: str, seed: int, as_json:
 
     \b
     Example:
-        workbench nab ../shared/data/nab --detector params/60_leaderboard-nab.yaml --out results
+        workbench nab ../NAB --detector params/60_leaderboard-nab.yaml --out results
     """
     from workbench import evaluation
 
     preset = _preset(spec_file)
     series = evaluation.read_nab(folder)
-    found = evaluation.run_nab(preset["detector"], series, name=name, seed=seed)
+    result = evaluation.run_nab(preset["detector"], series, name=name, seed=seed)
     beside = [
-        evaluation.run_nab({**preset["detector"], **change}, series, name=one, seed=seed)
-        for one, change in preset.get("beside", {}).items()
+        evaluation.run_nab({**preset["detector"], **change}, series, name=member, seed=seed)
+        for member, change in preset.get("beside", {}).items()
     ]
-    calls = evaluation.calls(found, *beside, **preset.get("calls", {}))
-    for one, scores in calls.pairs():
-        evaluation.write_nab(out, name, one, scores)
-    rows = evaluation.judge_nab(found)
+    detections = evaluation.nab_calls(result, *beside, **preset.get("calls", {}))
+    for member, scores in detections.pairs():
+        evaluation.write_nab(out, name, member, scores)
+    rows = evaluation.judge_nab(result)
     figures: dict[str, Any] = {
         "vus_pr": sum(float(str(row["vus_pr"])) for row in rows) / len(rows),
         "labelled_series": len(rows),
-        **{f"nab_{profile}": evaluation.nab_score(calls.pairs(), profile=profile).score
+        **{f"nab_{profile}": evaluation.nab_score(detections.pairs(), profile=profile).score
            for profile in evaluation.PROFILES},
-        "seconds": round(sum(one.seconds for one in (found, *beside)), 1),
-        "refused": dict(found.refused),
+        "seconds": round(sum(member.seconds for member in (result, *beside)), 1),
+        "refused": dict(result.refused),
     }  # fmt: skip
     click.echo(json.dumps(figures) if as_json else _lines(figures))
 
@@ -84,7 +86,8 @@ def nab(folder: Path, spec_file: Path, out: Path, name: str, seed: int, as_json:
 )
 @click.option("--time", default="event_time", show_default=True, help="Column of event times.")
 @click.option("--sensor", default="", help="Column of sensors; without: the file's name is it.")
-@click.option("--learn", default=0.5, show_default=True, help="Share of each file to learn from.")
+@click.option("--together", is_flag=True, help="One detector for all sensors, not one for each.")
+@click.option("--learn", default=0.5, show_default=True, help="Share of each series to learn from.")
 @click.option(
     "--alerts-per-sensor-day",
     default=1 / 7,
@@ -105,6 +108,7 @@ def evaluate(
     spec_file: Path,
     time: str,
     sensor: str,
+    together: bool,
     learn: float,
     alerts_per_sensor_day: float,
     false_per_sensor_day: float | None,
@@ -113,7 +117,9 @@ def evaluate(
 ) -> None:
     """Judge a detector on your own labelled series, causally, its threshold fixed beforehand.
 
-    Prints every figure with its 95 % interval over series, beside two floors that know nothing.
+    Prints every figure with its 95 % interval over series, beside two floors that know nothing. A
+    series is a sensor, in one file or in many. Those that are refused are told at the end, with
+    exit code 1.
 
     \b
     Example:
@@ -123,31 +129,83 @@ def evaluate(
 
     spec = _preset(spec_file)["detector"]
     labels = evaluation.read_labels(labels_file.absolute())
-    found = [
-        evaluation.evaluate(
-            spec, readings, labels, sensor="sensor", time=time, learn=learn,
-            alerts_per_sensor_day=alerts_per_sensor_day,
-            false_per_sensor_day=false_per_sensor_day, seed=seed,
-        )
-        for readings in evaluation.read_series(pattern, time=time, sensor=sensor)
-    ]  # fmt: skip
-    rows = evaluation.all_rows(found)
+    judge = partial(
+        evaluation.evaluate, spec, labels=labels, sensor="sensor", time=time, learn=learn,
+        alerts_per_sensor_day=alerts_per_sensor_day, false_per_sensor_day=false_per_sensor_day,
+        seed=seed,
+    )  # fmt: skip
+    judged = evaluation.evaluate_series(judge, pattern, time=time, sensor=sensor, together=together)
     board, figures = (
-        make(rows, seed=seed) for make in (evaluation.leaderboard, evaluation.summary)
+        make(judged.rows, seed=seed) for make in (evaluation.leaderboard, evaluation.summary)
     )
-    report = evaluation.joined([one.report for one in found])
+    alerts = {**judged.report.metrics(), "f1_pointwise": judged.pointwise.f1}
     if as_json:
-        told = {"leaderboard": _records(board), "figures": _records(figures)}
-        click.echo(json.dumps({**told, "alerts": report.metrics()}))
-        return
-    click.echo(figures.to_string(index=False, float_format="{:.3f}".format, na_rep="-"))
-    click.echo(_lines(report.metrics()))
+        refused = {name: str(error) for name, error in judged.refused.items()}
+        document = {"leaderboard": _records(board), "figures": _records(figures)}
+        click.echo(json.dumps({**document, "alerts": alerts, "refused": refused}))
+    else:
+        click.echo(figures.to_string(index=False, float_format="{:.3f}".format, na_rep="-"))
+        click.echo(_lines(alerts))
+    _tell_refused(judged.refused)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--spec",
+    "spec_files",
+    multiple=True,
+    help="YAML file with `detector:`; may be given again.  [default: auto]",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--learn", default=0.5, show_default=True, help="Share to learn from, where a set does not say."
+)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One object.")
+def benchmark(
+    folder: Path, spec_files: tuple[Path, ...], learn: float, seed: int, as_json: bool
+) -> None:
+    """Judge detectors on a folder of labelled series, causally, beside floors of a page each.
+
+    FOLDER is the Numenta benchmark, CSV files in the format of TSB-AD, or CSV files with
+    `event_time` and a `labels.csv`. Figures are means over series with 95 % intervals; series that
+    are refused are told at the end, with exit code 1.
+
+    \b
+    Example:
+        workbench benchmark ../shared/data/nab
+    """
+    from workbench import evaluation
+
+    specs = {file.stem: _preset(file)["detector"] for file in spec_files}
+    result = evaluation.benchmark(
+        specs or {"auto": {"name": "auto"}}, folder, learn=learn, seed=seed,
+        progress=lambda name: click.echo(name, err=True),
+    )  # fmt: skip
+    board, figures = (
+        make(result.rows, seed=seed) for make in (evaluation.leaderboard, evaluation.summary)
+    )
+    if as_json:
+        refused = {name: str(error) for name, error in result.refused.items()}
+        document = {"leaderboard": _records(board), "figures": _records(figures)}
+        click.echo(json.dumps({**document, "quiet": result.quiet, "refused": refused}))
+    else:
+        click.echo(figures.to_string(index=False, float_format="{:.3f}".format, na_rep="-"))
+    _tell_refused(result.refused)
+
+
+def _tell_refused(refused: Mapping[str, WorkbenchError]) -> None:
+    for name, error in refused.items():
+        click.echo(f"{name} is refused: {error}", err=True)
+    if refused:
+        raise SystemExit(1)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows for JSON, where NaN is null."""
     return [
-        {str(name): None if one != one else one for name, one in row.items()}
+        {str(name): None if value != value else value for name, value in row.items()}
         for row in table.to_dict("records")
     ]
 
@@ -155,20 +213,27 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _preset(path: Path) -> dict[str, Any]:
     import yaml
 
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict) or not isinstance(found.get("detector"), dict):
+    from workbench import bounded_yaml
+
+    try:
+        preset = bounded_yaml.load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise EvaluationError(f"the file is no YAML: {err}", where=path) from err
+    if not isinstance(preset, dict) or not isinstance(preset.get("detector"), dict):
         raise EvaluationError("the file has no mapping `detector`", where=path)
-    for key in found.get("calls", {}):
+    for key in preset.get("calls", {}):
         if key not in ("memory", "quiet"):
             hint = did_you_mean(key, ["memory", "quiet"])
             raise EvaluationError(f"calls have no parameter {key!r}", where=path, hint=hint)
-    return found
+    return preset
 
 
 def _lines(figures: dict[str, Any]) -> str:
-    shown = {name: "-" if one is None else one for name, one in figures.items()}
+    shown = {name: "-" if figure is None else figure for name, figure in figures.items()}
     width = max(map(len, shown))
     return "\n".join(
-        f"{name:<{width}}  {one:.3f}" if isinstance(one, float) else f"{name:<{width}}  {one}"
-        for name, one in shown.items()
+        f"{name:<{width}}  {figure:.3f}"
+        if isinstance(figure, float)
+        else f"{name:<{width}}  {figure}"
+        for name, figure in shown.items()
     )

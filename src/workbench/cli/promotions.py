@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from workbench.stream import Promotion
+    from workbench.stream import Drift, Promotion, Verdict
 
 _STREAM = click.option("--stream", "name", required=True, help="Name or file of the stream.")
 _ROLE = click.option(
@@ -19,6 +19,9 @@ _ROLE = click.option(
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 _READINGS = click.option(
     "--readings", type=click.IntRange(min=1), help="The last so many prove parity."
+)
+_ANSWERS = click.option(
+    "--answers-until", help="With labels: feedback, count answers given up to then, ISO-8601 UTC."
 )
 
 
@@ -33,6 +36,7 @@ _READINGS = click.option(
 @click.option("--why", default="", help="Kept in the log.")
 @_READINGS
 @click.option("--store", default="runs", show_default=True, help="Where runs are kept.")
+@_ANSWERS
 @_JSON
 def promote(
     run: str,
@@ -45,6 +49,7 @@ def promote(
     why: str,
     readings: int | None,
     store: str,
+    answers_until: str | None,
     as_json: bool,
 ) -> None:
     """Let the detector of RUN score a stream, if it passes the gate.
@@ -57,7 +62,7 @@ def promote(
         workbench promote 3fa1c0de --stream plant --as challenger
     """
     from workbench import stream  # here, so that --help starts without pyflink
-    from workbench.stream.parity import READINGS
+    from workbench.stream import READINGS
 
     if even_if_worse != bool(why):
         raise click.UsageError("--even-if-worse and --why TEXT go together")
@@ -72,6 +77,7 @@ def promote(
             even_if_worse=why,
             readings=readings or READINGS,
             runs=store,
+            answers_until=answers_until,
         ),
         as_json,
     )
@@ -80,23 +86,43 @@ def promote(
 @click.command()
 @click.argument("name", metavar="STREAM")
 @click.option("--trailing-days", type=float, help="To fit on.  [default: as long as the champion]")
+@click.option("--if-drift", is_flag=True, help="Only if `workbench drift` is over a limit.")
 @_READINGS
+@_ANSWERS
 @_JSON
-def refit(name: str, trailing_days: float | None, readings: int | None, as_json: bool) -> None:
+def refit(
+    name: str,
+    trailing_days: float | None,
+    if_drift: bool,
+    readings: int | None,
+    answers_until: str | None,
+    as_json: bool,
+) -> None:
     """Fit the champion of STREAM on the archive's recent days; promote it if the gate lets it.
 
-    Can be run again and again, by cron: what is champion already is not promoted once more.
-    Exit code 3 if the gate refuses.
+    Where the stream's gate has `labels: feedback`, what people answered is taken up. Can be run
+    again and again, by cron: what is champion already is not promoted once more. With --if-drift
+    the log keeps what was over its limit. Exit code 3 if the gate refuses.
 
     \b
     Example:
         workbench refit plant
     """
     from workbench import stream
-    from workbench.stream.parity import READINGS
+    from workbench.stream import READINGS
 
+    reason = stream.reason_to_refit(name) if if_drift else ""
+    if if_drift and not reason:
+        click.echo("nothing that the newest champion scored is over a limit", err=True)
+        return
     _decide(
-        lambda: stream.refit(name, trailing_days=trailing_days, readings=readings or READINGS),
+        lambda: stream.refit(
+            name,
+            reason=reason,
+            trailing_days=trailing_days,
+            readings=readings or READINGS,
+            answers_until=answers_until,
+        ),
         as_json,
     )
 
@@ -113,11 +139,11 @@ def promotions(name: str, as_json: bool) -> None:
     """
     from workbench import stream
 
-    found = stream.promotions(stream.load_stream(name).name)
-    if not found and not as_json:
+    log = stream.promotions(stream.load_stream(name).name)
+    if not log and not as_json:
         click.echo("nothing is promoted yet", err=True)
-    for one in found:
-        click.echo(json.dumps(asdict(one)) if as_json else _line(one))
+    for promotion in log:
+        click.echo(json.dumps(asdict(promotion)) if as_json else _line(promotion))
 
 
 @click.command()
@@ -134,36 +160,95 @@ def rollback(name: str, role: str, why: str, as_json: bool) -> None:
     """
     from workbench import stream
 
-    for one in stream.rollback(name, role=role, why=why):
-        click.echo(json.dumps(asdict(one)) if as_json else _line(one))
+    for promotion in stream.rollback(name, role=role, why=why):
+        click.echo(json.dumps(asdict(promotion)) if as_json else _line(promotion))
+
+
+@click.command()
+@click.argument("name", metavar="STREAM")
+@click.option("--days", type=click.IntRange(min=1), help="How many are told.  [default: 14]")
+@click.option("--stop", help="Where they end, ISO-8601 UTC.  [default: the archive's end]")
+@click.option("--package", help="Id of a package in place of the stream's detector.")
+@click.option("--archive", help="Folder or s3://bucket[/prefix]; else WORKBENCH_ARCHIVE.")
+@click.option("--alert", is_flag=True, help="Alert what goes over its limit, or is back.")
+@_JSON
+def drift(
+    name: str,
+    days: int | None,
+    stop: str | None,
+    package: str | None,
+    archive: str | None,
+    alert: bool,
+    as_json: bool,
+) -> None:
+    """Tell whether the detector of STREAM is still right, from the archive, without labels.
+
+    By day: how far each channel and the score have moved since training, readings without a score,
+    alerts, time in alarm. The last `gate: days` are judged by the gate's `drift`, `scored_share`,
+    `alerts_per_sensor_day` and `alarm_share`; exit code 1 if one is over its limit. With --alert
+    the alerts topic gets an alert of kind `drift` for each that goes over; it is open until the
+    value is back.
+
+    \b
+    Example:
+        workbench drift plant --days 7
+    """
+    from workbench import stream
+    from workbench.errors import StreamError
+
+    if alert and (stop or package or archive):
+        raise click.UsageError("--alert is of now: without --stop, --package and --archive")
+    asked = {"days": days} if days else {}
+    drift = stream.drift(name, stop=stop, package=package, archive=archive, **asked)
+    click.echo(json.dumps(drift.record()) if as_json else drift.card().text())
+    if alert:
+        _announce(name, drift)
+    if not drift.passed:
+        raise StreamError(f"stream {drift.stream} is over a limit: {'; '.join(drift.reasons())}")
+
+
+def _announce(name: str, drift: Drift) -> None:
+    from workbench import alerts
+
+    for sent in alerts.announce_drift(name, drift):
+        click.echo(f"alert {sent['id'][:12]} {sent['status']}: {sent['reason']}", err=True)
 
 
 def _decide(decide: Callable[[], Promotion], as_json: bool) -> None:
     """Promote, and print what the gate found, whichever way it goes."""
     from workbench.errors import PromotionRefused
-    from workbench.stream import verdict
-    from workbench.stream.gate import now
+    from workbench.stream import now, verdict
 
     begun = now()
     try:
-        made = decide()
+        promotion = decide()
     except PromotionRefused as refused:
         if refused.where is not None:
-            found = verdict(refused.where)
-            click.echo(json.dumps(json.loads(found.json())) if as_json else found.card().text())
+            refusal = verdict(refused.where)
+            if as_json:
+                click.echo(json.dumps(json.loads(refusal.json())))
+            else:
+                _show(refusal)
         raise
-    if made.decided < begun:
+    if promotion.decided < begun:
         click.echo("nothing new: this is what scores the stream already", err=True)
     if as_json:
-        click.echo(json.dumps(asdict(made)))
+        click.echo(json.dumps(asdict(promotion)))
         return
-    if made.gate:
-        click.echo(verdict(made).card().text())
-    click.echo(_line(made))
+    if promotion.gate:
+        _show(verdict(promotion))
+    click.echo(_line(promotion))
 
 
-def _line(one: Promotion) -> str:
-    sensors = " ".join(one.sensors) or "all sensors"
-    why = f"  {one.why}" if one.why else ""
-    undoes = f"  takes back number {one.undoes}" if one.undoes else ""
-    return f"{one.role:10} {one.package[:16]}  from {one.effective:24}  {sensors}{undoes}{why}"
+def _show(verdict: Verdict) -> None:
+    click.echo(verdict.card().text())
+    for table in verdict.tables():
+        click.echo(table.card().text())
+
+
+def _line(promotion: Promotion) -> str:
+    sensors = " ".join(promotion.sensors) or "all sensors"
+    why = f"  {promotion.why}" if promotion.why else ""
+    undoes = f"  takes back number {promotion.undoes}" if promotion.undoes else ""
+    when = f"from {promotion.effective:24}  decided {promotion.decided[:10]}"
+    return f"{promotion.role:10} {promotion.package[:16]}  {when}  {sensors}{undoes}{why}"

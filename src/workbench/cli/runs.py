@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from workbench.runs.store import Run
+    from workbench.runs import Run
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _STORE = click.option("--store", default="runs", show_default=True, help="Where runs are kept.")
@@ -52,7 +54,7 @@ def train(
         workbench train notebooks/20_train.ipynb -f params/20_train-knn.yaml
     """
     from workbench import runs
-    from workbench.runs.execution import Limits
+    from workbench.runs import Limits
 
     limits = Limits(time_limit, memory_limit, retries)
     run = runs.train(notebook, params_file, store=store, force=force, limits=limits)
@@ -67,7 +69,7 @@ def train(
 @click.option("--notebook", type=click.Path(path_type=Path), help="For files that name none.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: cores]")
 @click.option("--resume", is_flag=True, help="Run only what is missing, not what failed either.")
-@click.option("--metric", help="What decides which run is best.  [default: the first recorded]")
+@click.option("--metric", help="What decides which run is best.  [default: the first ranked]")
 @_FORCE
 @_limited
 @_STORE
@@ -85,17 +87,19 @@ def sweep(
     store: str,
     as_json: bool,
 ) -> None:
-    """Run params files, or grids of them, in parallel; exit 1 if a run failed.
+    """Run params files, grids of them or a search, in parallel; exit 1 if a run failed.
+
+    docs/sweeps.md says how a sweep file is written.
 
     \b
     Example:
         workbench sweep params/20_train-*.yaml --jobs 2
     """
     from workbench import runs
-    from workbench.runs.execution import Limits
+    from workbench.runs import Limits
 
     try:
-        made = runs.sweep(
+        result = runs.sweep(
             files,
             notebook=notebook,
             store=store,
@@ -108,38 +112,78 @@ def sweep(
     except KeyboardInterrupt:
         click.echo("stopped; what is complete stays: the same command goes on from here", err=True)
         raise SystemExit(130) from None
-    for run in made.runs if as_json else ():
+    for run in result.runs if as_json else ():
         click.echo(json.dumps(_whole(run)))
-    bad = len(made.failed) + len(made.lost)
+    bad = len(result.failed) + len(result.lost)
     if not as_json:
-        cached = sum(run.cached for run in made.runs)
-        click.echo(f"{len(made.runs)} runs ({cached} cached), {bad} failed")
-        click.echo(_short(made.path / "report.html"))
+        cached = sum(run.cached for run in result.runs)
+        click.echo(f"{len(result.runs)} runs ({cached} cached), {bad} failed")
+        click.echo(_short(result.path / "report.html"))
     raise SystemExit(1 if bad else 0)
 
 
 @click.group(invoke_without_command=True)
 @click.option("--sort", metavar="METRIC", help="Best first.")
 @click.option("--where", multiple=True, metavar="NAME=VALUE", help="Parameter, metric or status.")
+@click.option("--package", metavar="ID", help="Those that fitted it; the id's start is enough.")
+@click.option("--wide", is_flag=True, help="All columns, however wide the terminal is.")
 @_STORE
 @_JSON
 @click.pass_context
 def runs(
-    context: click.Context, sort: str | None, where: tuple[str, ...], store: str, as_json: bool
+    context: click.Context,
+    sort: str | None,
+    where: tuple[str, ...],
+    package: str | None,
+    wide: bool,
+    store: str,
+    as_json: bool,
 ) -> None:
     """List the runs; `show`, `diff` and `rm` for single ones.
 
+    On a terminal: the columns in which they differ, as many as fit.
+
     \b
-    Example:
+    Examples:
         workbench runs --sort recall --where detector.name=knn
+        workbench runs --package 00d2794c
     """
     if context.invoked_subcommand is not None:
         return
-    from workbench.runs.leaderboard import ordered, row, selected
-    from workbench.runs.store import runs as find_runs
+    from workbench.runs import ordered, row, selected
+    from workbench.runs import runs as find_runs
 
-    found = selected(find_runs(store), where)
-    _print_rows((row(run) for run in (ordered(found, sort) if sort else found)), as_json)
+    listed = selected(find_runs(store), where)
+    if package:
+        listed = [run for run in listed if (run.package_id or "").startswith(package)]
+    rows = [row(run) for run in (ordered(listed, sort) if sort else listed)]
+    names = _fitting(rows, sort) if rows and not wide and not as_json else None
+    _print_rows(rows if names is None else [_only(names, row) for row in rows], as_json)
+
+
+def _only(names: Sequence[str], row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row.get(name) for name in names}
+
+
+def _fitting(rows: Sequence[dict[str, Any]], first: str | None) -> list[str] | None:
+    """Return the columns that a terminal has room for, and say which are left out; None: all."""
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    widths = {name: max(len(name), *(len(_cell(row.get(name))) for row in rows)) for name in names}
+    if not room or sum(widths.values()) + len(names) - 1 <= room:
+        return None
+    same = [name for name in names if len({_cell(row.get(name)) for row in rows}) == 1 < len(rows)]
+    wanted = dict.fromkeys(name for name in ("run", first, *names) if name in widths)
+    fitting: list[str] = []
+    for name in [name for name in wanted if name not in same]:
+        if not fitting or sum(widths[name] + 1 for name in [*fitting, name]) - 1 <= room:
+            fitting.append(name)
+    alike = [f"{name} {_cell(rows[0].get(name))}" for name in same]
+    cut = [name for name in wanted if name not in fitting and name not in same]
+    for title, left in (("the same in all", alike), ("left out, --wide shows them", cut)):
+        if left:
+            click.echo(f"{title}: {', '.join(left)}", err=True)
+    return fitting
 
 
 @runs.command()
@@ -155,18 +199,22 @@ def show(run: str, store: str, as_json: bool) -> None:
     """
     from workbench.runs import find
 
-    found = find(run, store)
+    recorded = find(run, store)
     if as_json:
-        click.echo(json.dumps({**_whole(found), "manifest": found.manifest}))
+        click.echo(json.dumps({**_whole(recorded), "manifest": recorded.manifest}))
         return
-    click.echo(f"{found.id} {found.status}{f': {found.reason}' if found.reason else ''}")
-    for title, values in (("parameters", found.params), ("metrics", found.metrics)):
+    click.echo(
+        f"{recorded.id} {recorded.status}{f': {recorded.reason}' if recorded.reason else ''}"
+    )
+    for title, values in (("parameters", recorded.params), ("metrics", recorded.metrics)):
         click.echo(f"{title}:")
         for name, value in values.items():
             click.echo(f"  {name}: {value if isinstance(value, str) else json.dumps(value)}")
-    for data in found.manifest["data"]:
+    for data in recorded.manifest["data"]:
         click.echo(f"data: {data.get('topic')} {data.get('start')} {data.get('stop')}")
-    click.echo(f"{_short(found.path)}/report.html")
+    if recorded.package_id:
+        click.echo(f"package: {recorded.package_id}")
+    click.echo(f"{_short(recorded.path)}/report.html")
 
 
 @runs.command()
@@ -181,18 +229,18 @@ def diff(first: str, second: str, store: str, as_json: bool) -> None:
     Example:
         workbench runs diff 3fa1c0de 90b2ee01
     """
-    from workbench.runs import find
-    from workbench.runs.comparison import differences
+    from workbench.runs import differences, find
 
     _print_rows(differences(find(first, store), find(second, store)), as_json)
 
 
 @runs.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @_STORE
 @_JSON
-def rm(names: tuple[str, ...], store: str, as_json: bool) -> None:
-    """Delete runs.
+def rm(names: tuple[str, ...], yes: bool, store: str, as_json: bool) -> None:
+    """Delete runs, after showing which they are.
 
     \b
     Example:
@@ -200,7 +248,12 @@ def rm(names: tuple[str, ...], store: str, as_json: bool) -> None:
     """
     from workbench.runs import find, remove
 
-    for run in [find(name, store) for name in names]:
+    doomed = {run.path: run for run in (find(name, store) for name in names)}.values()
+    if not yes:
+        for run in doomed:
+            click.echo(f"{run.id} {run.status}  {run.notebook}  {run.about['source']}", err=True)
+        click.confirm(f"delete {len(doomed)} of the runs?", abort=True, err=True)
+    for run in doomed:
         remove(run)
         click.echo(json.dumps({"removed": run.id}) if as_json else f"removed {run.id}")
 
@@ -215,8 +268,7 @@ def report(name: str, store: str) -> None:
     Example:
         workbench report 20260105T101500Z-3fa1c0de
     """
-    from workbench.runs import find, find_sweep, write_report
-    from workbench.runs.sweep_report import write_sweep_report
+    from workbench.runs import find, find_sweep, write_report, write_sweep_report
 
     if Path(name).name.startswith("sweep-"):
         click.echo(_short(write_sweep_report(find_sweep(name, store))))
@@ -226,9 +278,10 @@ def report(name: str, store: str) -> None:
 
 @click.command()
 @click.argument("run")
+@click.option("--trust", is_flag=True, help="Execute a notebook that is none of this project's.")
 @_STORE
 @_JSON
-def verify(run: str, store: str, as_json: bool) -> None:
+def verify(run: str, trust: bool, store: str, as_json: bool) -> None:
     """Read RUN's data and execute its notebook again; exit 1 if the result is another.
 
     \b
@@ -237,11 +290,13 @@ def verify(run: str, store: str, as_json: bool) -> None:
     """
     from workbench import runs
 
-    found = runs.verify(runs.find(run, store))
+    result = runs.verify(runs.find(run, store), trusted=trust)
     if not as_json:
-        click.echo(f"{found.run.id}: the result is {'the same' if found.same else 'not the same'}")
-    _print_rows(found.differences, as_json)
-    raise SystemExit(0 if found.same else 1)
+        click.echo(
+            f"{result.run.id}: the result is {'the same' if result.same else 'not the same'}"
+        )
+    _print_rows(result.differences, as_json)
+    raise SystemExit(0 if result.same else 1)
 
 
 def _whole(run: Run) -> dict[str, object]:
@@ -250,15 +305,27 @@ def _whole(run: Run) -> dict[str, object]:
 
 
 def _print_rows(rows: Iterable[dict[str, Any]], as_json: bool) -> None:
-    found = list(rows)
+    listed = list(rows)
     if as_json:
-        for row in found:
+        for row in listed:
             click.echo(json.dumps(row))
-    elif found:
-        import pandas as pd
+    elif listed:
+        click.echo("\n".join(_table(listed)))
 
-        frame = pd.DataFrame(found)
-        click.echo(frame.to_string(index=False, na_rep="", float_format="%.4g"))
+
+def _table(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
+    """Yield the lines of a table; pandas takes longer to import than these 10,000 rows."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [[name, *(_cell(row.get(name)) for row in rows)] for name in names]
+    widths = [max(map(len, column)) for column in columns]
+    for cells in zip(*columns, strict=True):
+        yield " ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _short(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""`workbench services`, `ingest` and `offload`."""
+"""`workbench services` and `offload`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def services() -> None:
-    """Start and stop a real Pulsar and S3 endpoint on this machine.
+    """Start and stop a real Pulsar, Kafka, S3 endpoint and Flink on this machine.
 
     They live under .workbench/ here, or under WORKBENCH_HOME.
 
@@ -25,7 +25,7 @@ def services() -> None:
 
 
 @services.command()
-@click.argument("names", nargs=-1, metavar="[s3] [pulsar] [flink]")
+@click.argument("names", nargs=-1, metavar="[s3] [pulsar] [kafka] [flink]")
 @click.option(
     "--deletion-lag",
     type=click.FloatRange(min=0),
@@ -62,20 +62,20 @@ def status(as_json: bool) -> None:
     """
     from workbench import services as room
 
-    found = room.status()
+    statuses = room.status()
     if as_json:
-        for one in found:
-            click.echo(json.dumps(asdict(one), default=str))
+        for service in statuses:
+            click.echo(json.dumps(asdict(service), default=str))
     else:
-        _print(found)
+        _print(statuses)
 
 
-def _print(found: list[Status]) -> None:
-    for one in found:
-        line = f"{one.name:11} {one.state:9}"
-        if one.pids:
-            line += f" {one.address:26} {one.memory_mib:6} MiB  pid {one.pids[0]}"
-        click.echo(line.rstrip() + (f"  ({one.detail})" if one.detail else ""))
+def _print(statuses: list[Status]) -> None:
+    for service in statuses:
+        line = f"{service.name:11} {service.state:9}"
+        if service.pids:
+            line += f" {service.address:26} {service.memory_mib:6} MiB  pid {service.pids[0]}"
+        click.echo(line.rstrip() + (f"  ({service.detail})" if service.detail else ""))
 
 
 @services.command()
@@ -94,7 +94,7 @@ def logs(name: str, lines: int) -> None:
 
 
 @services.command()
-@click.argument("names", nargs=-1, metavar="[s3] [pulsar] [flink]")
+@click.argument("names", nargs=-1, metavar="[s3] [pulsar] [kafka] [flink]")
 def down(names: tuple[str, ...]) -> None:
     """Stop services, all by default; data and logs stay.
 
@@ -106,60 +106,6 @@ def down(names: tuple[str, ...]) -> None:
 
     for name, count in (room.down(names) if names else room.down()).items():
         click.echo(f"{name:11} {'stopped' if count else 'was not running'}")
-
-
-@click.command()
-@click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--topic", required=True, help="Full or short name; made if it is new.")
-@click.option("--sensor", metavar="COL", help="The column that names the sensor.")
-@click.option(
-    "--sensor-name",
-    metavar="NAME",
-    help="The sensor's name where the file has no such column [default: the file's name].",
-)
-@click.option("--time", required=True, metavar="COL", help="ISO 8601, or seconds or ms since 1970.")
-@click.option("--values", required=True, metavar="A,B,...", help="The columns of readings.")
-@click.option("--schema", type=click.Choice(["json", "avro"]), default="json", show_default=True)
-@click.option(
-    "--compression",
-    type=click.Choice(["none", "lz4", "zlib", "zstd", "snappy"]),
-    default="zstd",
-    show_default=True,
-)
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Readings per second.")
-def ingest(
-    file: str,
-    topic: str,
-    sensor: str | None,
-    sensor_name: str | None,
-    time: str,
-    values: str,
-    schema: str,
-    compression: str,
-    rate: float | None,
-) -> None:
-    """Send the readings of a CSV FILE to a topic, one message per line.
-
-    All lines are checked before the first is sent.
-
-    \b
-    Example:
-        workbench ingest ambient_temperature.csv --topic ambient --time timestamp --values value
-    """
-    from workbench import services as room
-
-    done = room.ingest(
-        file,
-        topic,
-        sensor=sensor,
-        sensor_name=sensor_name,
-        time=time,
-        values=values.split(","),
-        schema=schema,
-        compression=compression,
-        rate=rate,
-    )
-    click.echo(f"{done.readings} readings to {done.topic} in {done.seconds:.1f} s")
 
 
 @click.command()

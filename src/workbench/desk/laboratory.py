@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 
+from workbench import files
 from workbench.endpoints import home, project
 from workbench.errors import DeskError
 
@@ -48,9 +48,8 @@ def _write_page() -> Path:
     """Write what JupyterLab's page is to leave out: it asks everybody whether to fetch news."""
     folder = home() / "jupyter" / "config"
     page = folder / "labconfig" / "page_config.json"
-    page.parent.mkdir(parents=True, exist_ok=True)
     disabled = {"@jupyterlab/apputils-extension:announcements": True}
-    page.write_text(json.dumps({"disabledExtensions": disabled}), encoding="utf-8")
+    files.write_json(page, {"disabledExtensions": disabled})
     return folder
 
 
@@ -60,14 +59,10 @@ def write_kernel() -> Path:
     It is the Python that runs this, whatever kernels a person has elsewhere.
     """
     folder = home() / "jupyter"
-    kernel = folder / "kernels" / "python3"
-    kernel.mkdir(parents=True, exist_ok=True)
     extension = "--InteractiveShellApp.extra_extensions=workbench"
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", extension]
     described = {"argv": command, "display_name": "workbench", "language": "python"}
-    temporary = kernel / f".kernel-{os.getpid()}.json"
-    temporary.write_text(json.dumps(described, indent=1), encoding="utf-8")
-    temporary.replace(kernel / "kernel.json")
+    files.write_json(folder / "kernels" / "python3" / "kernel.json", described)
     return folder
 
 

@@ -1,34 +1,69 @@
-"""A notebook to start from: one topic, from its readings to a detector's package."""
+"""A notebook to start from: one topic, from its readings to a package, and the stream it scores."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from workbench import bounded_yaml, files
 from workbench.endpoints import project
-from workbench.errors import DeskError, did_you_mean
+from workbench.errors import ArchiveWarning, DeskError, StreamError, did_you_mean
 
 if TYPE_CHECKING:
     from workbench.archive import Archive, Topic
 
 STARTER = Path(__file__).with_name("starter.ipynb")
 _NAME = re.compile(r"([0-9]{2}_)?[a-z][a-z0-9_]*")
+_LOOKED_BYTES = 256 << 20  # of a topic whose times are looked at
 _PARAMS = """\
 # {notebook} as a batch job: workbench train {notebook} -f {params}
 # What is not named here is as in the notebook's parameters cell; `workbench detectors` lists more.
 notebook: {notebook}
 detector:
-  name: robust_z
-  window: 1
+  name: auto
 """
 
 
-def new(name: str, *, topic: str = "", sensor: str = "key", archive: str = "") -> tuple[Path, Path]:
-    """Write a starter notebook and its params file into the project, and return their paths.
+_STREAM = """\
+# What the job of this topic reads, scores and writes; every key: docs/stream-file.md
+topic: {topic}
+sensor: {sensor}
+channels: {channels}
+window: 64 # readings: the longest that a detector may look at; `auto` takes no more
+lateness_s: 1 # how much out of order a reading may come; alerts wait for so long
+alerts: {alerts}
+heartbeat: {heartbeat}
+"""
+
+
+class Starter(NamedTuple):
+    """What `new` wrote.
+
+    Attributes
+    ----------
+    notebook, params
+        Paths of the notebook and of its params file.
+    stream
+        Path of the stream file, `streams/NAME.yaml`; None where there can be none.
+    remarks
+        What was taken for the sensor, and why a stream file was not written, a line each.
+    """
+
+    notebook: Path
+    params: Path
+    stream: Path | None
+    remarks: tuple[str, ...]
+
+
+def new(name: str, *, topic: str = "", sensor: str = "", archive: str = "") -> Starter:
+    """Write a starter notebook, its params file and a stream file, and say where they are.
+
+    No stream file is written where one is there, which stays, where no field says whose reading
+    it is, or where fields have names that a stream cannot have.
 
     Parameters
     ----------
@@ -37,7 +72,8 @@ def new(name: str, *, topic: str = "", sensor: str = "key", archive: str = "") -
     topic
         What it reads: full name or last part; may be left out where the archive holds one topic.
     sensor
-        The column that says whose reading it is; `key` is the message key of Pulsar.
+        The column that says whose reading it is; `key` is the message key of Pulsar. Empty: the
+        topic's only field of text, if the first messages have no other key, or else `key`.
     archive
         Folder or URL; empty: the one that is known.
 
@@ -60,15 +96,66 @@ def new(name: str, *, topic: str = "", sensor: str = "key", archive: str = "") -
     for path in (notebook, params):
         if path.exists():
             raise DeskError("there is a file of that name", where=path, hint="choose another name")
-    found = _topic(topic, archive)
-    channels = _channels(found, sensor)
+    history = _topic(topic, archive)
+    notes = [] if sensor else [f"sensor: {(sensor := _sensor(history))}"]
+    channels = _channels(history, sensor)
     title = stem.replace("_", " ", 1).capitalize()
     blanks: dict[str, str | list[str]]
-    blanks = {"archive": archive, "topic": found.name, "sensor": sensor, "channels": channels}
-    _write(notebook, _filled(title, blanks))
+    blanks = {"archive": archive, "topic": history.name, "sensor": sensor, "channels": channels}
+    stream = project() / "streams" / f"{re.sub('^[0-9]+_', '', stem)}.yaml"
+    text, why = _stream(stream, history.name, sensor, channels)
+    files.write_text(notebook, _filled(title, blanks))
     here = {"notebook": f"notebooks/{notebook.name}", "params": f"params/{params.name}"}
-    _write(params, _PARAMS.format(**here))
-    return notebook, params
+    files.write_text(params, _PARAMS.format(**here))
+    if text:
+        files.write_text(stream, text)
+    return Starter(notebook, params, stream if stream.exists() else None, (*notes, *why))
+
+
+def _stream(path: Path, topic: str, sensor: str, channels: list[str]) -> tuple[str, list[str]]:
+    """Return what a stream file holds, or nothing and why."""
+    from workbench.stream import parse_stream
+
+    name = f"streams/{path.name}"
+    if path.exists():
+        return "", [f"{name} is there already, and stays as it is"]
+    if sensor == "key":
+        return "", [f"no {name}: a stream wants a field that says whose reading it is"]
+    values = {"topic": topic, "alerts": f"{topic}-alerts", "heartbeat": f"{topic}-beats"}
+    lists = {"sensor": sensor, "channels": channels}
+    quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in (values | lists).items()}
+    text = _STREAM.format(**quoted)
+    try:
+        parse_stream(path.stem, bounded_yaml.load(text))
+    except StreamError as err:
+        return "", [f"no {name}: {err.message}"]
+    return text, []
+
+
+def remarks(topic: str = "", *, archive: str = "") -> list[str]:
+    """Return what is worth knowing of a topic's times before a notebook is written, a line each.
+
+    Whether its history is in the order of time, by partition, and how many event times are missing
+    or can hardly be; nothing of a topic without such troubles.
+
+    Parameters
+    ----------
+    topic, archive
+        As for `new`.
+    """
+    from workbench.detectors import Order, epoch_ms, source_partitions
+    from workbench.history import odd_times, open_archive, replay
+
+    history, opened = _topic(topic, archive), open_archive(archive or None)
+    if sum(ledger.index.data_bytes for ledger in history.ledgers) > _LOOKED_BYTES:
+        return [f"{history.name} is large: whether it is in the order of time 00_look says"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ArchiveWarning)  # counted below
+        frame = replay(history.name, archive=opened, columns=[])
+        odd = odd_times(history.name, archive=opened).drop("messages")
+    order = Order.of(epoch_ms(frame["event_time"]), partition=source_partitions(frame))
+    lines = [str(order)] if order.back else []
+    return lines + [f"event times {kind}: {count:,}" for kind, count in odd.items() if count]
 
 
 def _topic(topic: str, archive: str) -> Topic:
@@ -79,10 +166,26 @@ def _topic(topic: str, archive: str) -> Topic:
     if not topic and len(names) != 1:
         raise DeskError(
             f"the archive holds {len(names)} topics, which one is meant?",
-            where=opened.store.url,
+            where=opened.url,
             hint=did_you_mean("", names) or "offload a topic first: workbench offload TOPIC",
         )
     return opened.topic(topic or names[0])
+
+
+def _sensor(topic: Topic) -> str:
+    """Return the only field of text if it is what messages are keyed by, or they have no key."""
+    import pyarrow as pa
+
+    schema = topic.decoder().schema
+    texts = [str(field.name) for field in schema if pa.types.is_string(field.type)]
+    if len(texts) != 1:
+        return "key"
+    first = next(topic.batches(columns=[*texts, "key"]), None)
+    if first is None:
+        return "key"
+    keys, values = (first[name].to_pylist() for name in ("key", texts[0]))
+    agree = all(key in (None, value) for key, value in zip(keys, values, strict=True))
+    return texts[0] if agree else "key"
 
 
 def _channels(topic: Topic, sensor: str) -> list[str]:
@@ -98,9 +201,10 @@ def _channels(topic: Topic, sensor: str) -> list[str]:
         )
     schema = topic.decoder().schema
     numbers = [
-        one.name
-        for one in schema
-        if one.name != sensor and (pa.types.is_floating(one.type) or pa.types.is_integer(one.type))
+        field.name
+        for field in schema
+        if field.name != sensor
+        and (pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
     ]
     if not numbers:
         raise DeskError("the topic has no field with numbers", where=topic.name)
@@ -123,11 +227,4 @@ def _literal(value: str | list[str]) -> str:
     """Return Python's literal, a list with an item a line; JSON's texts are Python's too."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
-    return "[\n" + "".join(f"    {_literal(one)},\n" for one in value) + "]"
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    return "[\n" + "".join(f"    {_literal(item)},\n" for item in value) + "]"

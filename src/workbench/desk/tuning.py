@@ -28,12 +28,15 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from workbench import detectors, figures
+from workbench.arrays import Floats, Ints
 from workbench.errors import FigureError
 from workbench.evaluation import EventReport, event_report
+from workbench.times import epoch_ms
 
 _STEPS = 400  # of the slider, from the median score to the highest
 _UNLAID = {"figure.constrained_layout.use": False}  # a layout engine would double the time
-_HEAD = ("", "alerts per sensor and day", "events found", "alerts that are false", "median delay")
+_HEAD = ("", "alerts per sensor and day", "events found", "alerts that are false", "median delay",
+         "time in alarm")  # fmt: skip
 Span = tuple[pd.Timestamp, pd.Timestamp]
 
 
@@ -76,9 +79,9 @@ def tune(
 class Scored:
     """Readings in time, scored once, to be cut by any threshold."""
 
-    times_ms: detectors.contract.Ints
+    times_ms: Ints
     sensors: np.ndarray[Any, Any]
-    scores: detectors.contract.Floats
+    scores: Floats
     package: detectors.Package
     labels: pd.DataFrame
 
@@ -101,7 +104,7 @@ class Scored:
             labels = pd.DataFrame({"sensor": [], "start": [], "stop": [], "kind": []})
             labels = labels.astype({"start": "datetime64[ms, UTC]", "stop": "datetime64[ms, UTC]"})
         return cls(
-            detectors.epoch_ms(readings[time])[kept],
+            epoch_ms(readings[time])[kept],
             readings[sensor].to_numpy()[kept],
             detection.scores[kept],
             package,
@@ -136,12 +139,12 @@ class Scored:
         self, figure: Figure, episodes: pd.DataFrame, threshold: float, span: Span, sensor: str
     ) -> None:
         """Draw one sensor's scores within a span."""
-        start_ms, stop_ms = (int(one.timestamp() * 1000) for one in span)
-        own = (self.sensors == sensor) & (self.times_ms >= start_ms) & (self.times_ms < stop_ms)
+        start_ms, stop_ms = epoch_ms(pd.Series(span, dtype=object))
+        mask = (self.sensors == sensor) & (self.times_ms >= start_ms) & (self.times_ms < stop_ms)
         figures.scores(
             figure.subplots(),
-            self.times_ms[own],
-            self.scores[own],
+            self.times_ms[mask],
+            self.scores[mask],
             threshold,
             labels=self.labels[self.labels["sensor"] == sensor],
             alerts=episodes[episodes["sensor"] == sensor],
@@ -156,7 +159,7 @@ class Tuning(VBox):  # type: ignore[misc]
         self._scored = scored
         midnights = scored.days()
         form = "%d %b" if len(midnights) < 300 else "%y-%m-%d"  # the readout is narrow
-        days = [(one.strftime(form), one) for one in midnights]
+        days = [(control.strftime(form), control) for control in midnights]
         wide = {"description_width": "5em"}
         self._sensor = Dropdown(options=scored.names(), description="sensor", style=wide)
         self._span = SelectionRangeSlider(
@@ -165,8 +168,8 @@ class Tuning(VBox):  # type: ignore[misc]
         )  # fmt: skip
         self._threshold = _slider(scored, wide)
         self._table, self._image = HTML(), Image(format="png", layout=Layout(max_width="100%"))
-        for one in (self._sensor, self._span, self._threshold):
-            one.observe(self._show, names="value")
+        for control in (self._sensor, self._span, self._threshold):
+            control.observe(self._show, names="value")
         super().__init__(
             [HBox([self._sensor, self._span]), self._threshold, self._table, self._image]
         )
@@ -184,20 +187,20 @@ class Tuning(VBox):  # type: ignore[misc]
         return self._scored.report(found, self._span.value, self._scored.names())
 
     def _show(self, change: object = None) -> None:
-        scored, span, one = self._scored, self._span.value, self._sensor.value
+        scored, span, sensor = self._scored, self._span.value, self._sensor.value
         if span[0] == span[1]:
             self._table.value = "choose two different days"
             return
-        found = scored.episodes(self.threshold)
+        episodes = scored.episodes(self.threshold)
         rows = [
-            (one, scored.report(found, span, [one])),
-            ("all sensors", scored.report(found, span, scored.names())),
+            (sensor, scored.report(episodes, span, [sensor])),
+            ("all sensors", scored.report(episodes, span, scored.names())),
         ]
         self._table.value = _table(rows)
         with style.context([figures.STYLE, _UNLAID]):
             figure = Figure(figsize=(9, 3))
             figure.subplots_adjust(left=0.05, right=0.95, bottom=0.2, top=0.88)
-            scored.draw(figure, found, self.threshold, span, one)
+            scored.draw(figure, episodes, self.threshold, span, sensor)
             self._image.value = _png(figure)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
@@ -221,9 +224,10 @@ def _slider(scored: Scored, wide: dict[str, str]) -> FloatSlider:
     here = scored.package.threshold
     low, high = min(float(np.median(known)), here), max(float(known.max()), here)
     step = max((high - low) / _STEPS, 1e-12)
+    low = here - step * np.ceil((here - low) / step)  # a browser moves a value off the steps
     return FloatSlider(
-        value=here, min=low, max=high, step=step, readout_format=".3g", description="threshold",
-        style=wide, layout=Layout(width="60em", max_width="100%"),
+        value=here, min=float(low), max=high, step=step, readout_format=".3g",
+        description="threshold", style=wide, layout=Layout(width="60em", max_width="100%"),
     )  # fmt: skip
 
 
@@ -237,16 +241,19 @@ def _cells(name: str, report: EventReport) -> tuple[str, ...]:
     delay = report.delay_median_s
     return (
         name,
-        f"{report.alerts / report.sensor_days:.2f}",
+        f"{report.alerts_per_sensor_day:.2f}",
         f"{report.found} of {report.events}",
         f"{report.false_alerts} of {report.alerts}",
         "none" if np.isnan(delay) else f"{delay / 60:.0f} min",
+        f"{report.alarm_share:.1%}",
     )
 
 
 def _table(rows: list[tuple[str, EventReport]]) -> str:
     """Return the figures of some sensors as an HTML table."""
-    head = "".join(f"<th style='padding:0 1em;text-align:right'>{one}</th>" for one in _HEAD)
+    head = "".join(
+        f"<th style='padding:0 1em;text-align:right'>{heading}</th>" for heading in _HEAD
+    )
     body = "".join(
         "<tr>"
         + "".join(
@@ -260,8 +267,8 @@ def _table(rows: list[tuple[str, EventReport]]) -> str:
 
 
 def _sentence(report: EventReport) -> str:
-    _, daily, found, false, delay = _cells("", report)
+    _, daily, found, false, delay, share = _cells("", report)
     return (
         f"{daily} alerts per sensor and day, {found} events found, {false} alerts false,"
-        f" median delay {delay}"
+        f" median delay {delay}, in alarm {share} of the time"
     )

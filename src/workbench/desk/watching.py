@@ -1,6 +1,6 @@
 """A running stream, watched from its topics: alerts, heartbeat, lag, challenger against champion.
 
-It asks the broker and nobody else, so it does not care where the job runs, goes on while the job or
+It asks the queue and nobody else, so it does not care where the job runs, goes on while the job or
 the broker is started anew, and shows an alert once however often a restart has sent it.
 """
 
@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pulsar
 
-from workbench.cards import Card, Shown
-from workbench.errors import ServicesError
-from workbench.services import broker
-from workbench.services.connector import POSITIONING
-from workbench.stream.definition import Stream, load_stream
-from workbench.stream.events import COUNTERS
-from workbench.stream.outcome import newest
-from workbench.stream.showing import alert_rows
-from workbench.stream.views import columns
+from workbench import kafka
+from workbench.alerts import checked
+from workbench.cards import Card, HasCard
+from workbench.desk.following import NO_DOCUMENT, Tails, readers
+from workbench.errors import AlertsError, ServicesError
+from workbench.stream import COUNTERS, Stream, alert_rows, columns, load_stream, newest
+from workbench.times import instant_ms, iso, now_ms
 
-_READ_MS = 5_000
+if TYPE_CHECKING:
+    from workbench.desk.labelling import Answering
+
 _QUIET_S = 30.0  # three heartbeats
 
 
@@ -48,7 +47,7 @@ def watch(
     return found.follow(seconds, every_s=every_s) if seconds else found
 
 
-class Watch(Shown):
+class Watch(HasCard):
     """What a running stream has said so far.
 
     Attributes
@@ -59,11 +58,14 @@ class Watch(Shown):
         Entries of the readings' topic that the job has not acknowledged, as of its last checkpoint;
         None: nobody ever read it.
     readers
-        Since when each consumer of the job is connected, one for each partition; empty: none is.
+        Since when each consumer of the job is connected, one for each partition; empty: none is;
+        None: Kafka does not tell.
     restarts
         How often the job was seen to come back.
     beats
         Sums of the heartbeat's counters, by name.
+    strange
+        How many messages of its topics are no alerts, or no heartbeats; they are passed over.
     trouble
         Why the last look failed; empty: it did not.
     """
@@ -71,15 +73,17 @@ class Watch(Shown):
     def __init__(self, stream: Stream, *, since_h: float = 24) -> None:
         self.stream = stream
         self.backlog: int | None = None
-        self.readers: tuple[str, ...] = ()
+        self.readers: tuple[str, ...] | None = ()
         self.restarts = 0
         self.beats: dict[str, int] = dict.fromkeys(COUNTERS, 0)
+        self.strange = 0
         self.trouble = ""
         self._since_ms = int((time.time() - 3600 * since_h) * 1000)
         self._before: set[str] = set()  # names of the job's consumers
         self._beat = ""
         self._looked = 0.0
-        self._ends: dict[str, Any] = {}
+        topics = {kind: getattr(stream, kind) for kind in ("alerts", "shadow", "heartbeat")}
+        self._tails = Tails(topics, dict.fromkeys(topics, self._since_ms))
         self._said: dict[str, list[dict[str, Any]]] = {"alerts": [], "shadow": []}
 
     @property
@@ -97,18 +101,33 @@ class Watch(Shown):
         self._looked = time.time()
         try:
             self._ask()
-            with broker.connect() as client:
-                for kind in self._said:
-                    self._said[kind] += self._new(client, getattr(self.stream, kind))
-                for beat in self._new(client, self.stream.heartbeat):
-                    self._beat = str(beat["at"])
-                    self.beats = {one: self.beats[one] + int(beat[one]) for one in COUNTERS}
+            for kind, contents in self._tails.new():
+                if kind == "heartbeat":
+                    self._count(self._parsed(contents, _beat))
+                else:
+                    self._said[kind] += self._parsed(contents, checked)
         except (ServicesError, pulsar.PulsarException) as err:
             self.trouble = getattr(err, "message", "") or str(err)
             self.readers = ()
         else:
             self.trouble = ""
         return self
+
+    def _parsed(
+        self, contents: list[bytes], parse: Callable[[Any], Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        documents = []
+        for content in contents:
+            try:
+                documents.append(dict(parse(json.loads(content))))
+            except (*NO_DOCUMENT, AlertsError):
+                self.strange += 1
+        return documents
+
+    def _count(self, beats: list[dict[str, Any]]) -> None:
+        for beat in beats:
+            self._beat = beat["at"]
+            self.beats = {counter: self.beats[counter] + beat[counter] for counter in COUNTERS}
 
     def follow(self, seconds: float, *, every_s: float = 2.0) -> Watch:
         """Look again and again, and show what is seen; return this at the end or interrupted."""
@@ -129,6 +148,12 @@ class Watch(Shown):
             pass
         return self
 
+    def answering(self, *, who: str = "") -> Answering:
+        """Return the champion's newest alerts with buttons that answer them, for a notebook."""
+        from workbench.desk.labelling import Answering  # here: widgets are for notebooks alone
+
+        return Answering(self.stream, self.alerts, who=who)
+
     def card(self) -> Card:
         """Return what a notebook shows of it."""
         champion, challenger = self.alerts, self.would_be_alerts
@@ -137,66 +162,59 @@ class Watch(Shown):
             "broker": self.trouble,
             "job": self._job() if self._looked else None,
             "restarts seen": self.restarts or None,
-            "behind": None if self.backlog is None else f"{self.backlog:,} entries",
+            "behind": None if self.backlog is None else f"{self.backlog:,} {self._unit}",
             "heartbeat": self._pulse() if self.stream.heartbeat and self._looked else None,
             "since watched": {name: count for name, count in self.beats.items() if count},
             "alerts": f"{len(champion)}, {_open(champion)} of them open",
+            "passed over": f"{self.strange:,} messages of its topics that are no alerts"
+            if self.strange
+            else None,
             "challenger": _against(champion, challenger) if self.stream.shadow else None,
         }
         return Card("watch", self.stream.name, facts, alert_rows(champion))
 
     def _job(self) -> str:
+        if self.readers is None:
+            return "Kafka does not tell who reads the topic; its heartbeat does"
         if not self.readers:
             return "nobody reads the topic"
         return f"reads the topic since {min(self.readers)}"
 
+    @property
+    def _unit(self) -> str:
+        return "records" if kafka.is_topic(self.stream.topic) else "entries"
+
     def _pulse(self) -> str:
         if not self._beat:
             return "none yet"
-        age_s = time.time() - datetime.fromisoformat(self._beat).timestamp()
+        age_s = (now_ms() - (instant_ms(self._beat) or 0)) / 1000
         return f"{self._beat}, {age_s:.0f} s ago" if age_s > _QUIET_S else "regular"
 
     def _ask(self) -> None:
         """Ask the broker how far the job's subscription is."""
-        name = f"workbench-{self.stream.name}"
-        parts = [broker.get(f"{broker.rest_path(one)}/stats") for one in self._parts()]
-        found = [one["subscriptions"][name] for one in parts if name in one["subscriptions"]]
-        self.backlog = sum(one["msgBacklog"] for one in found) if found else None
-        consumers = [each for one in found for each in one["consumers"]]
-        reading = [one for one in consumers if one["consumerName"] != POSITIONING]
-        self.readers = tuple(sorted(one["connectedSince"] for one in reading))
-        names = {one["consumerName"] for one in reading}  # kept when a broker is restarted
+        job = readers(self.stream)
+        self.backlog = job.backlog
+        if job.consumers is None:
+            self.readers = None
+            return
+        self.readers = tuple(sorted(part["connectedSince"] for part in job.consumers))
+        names = {part["consumerName"] for part in job.consumers}  # kept when a broker is restarted
         if names and self._before and not names & self._before:
             self.restarts += 1
         self._before = names or self._before
 
-    def _parts(self) -> list[str]:
-        return broker.partitions(self.stream.topic)
-
-    def _new(self, client: pulsar.Client, topic: str) -> list[dict[str, Any]]:
-        """Return the messages behind the last one read; of a topic that is not there none."""
-        if not topic or broker.admin("GET", f"{broker.rest_path(topic)}/stats").status_code == 404:
-            return []
-        reader = client.create_reader(topic, self._ends.get(topic, pulsar.MessageId.earliest))
-        try:
-            if topic not in self._ends:
-                reader.seek(self._since_ms)
-            found = []
-            while reader.has_message_available():
-                message = reader.read_next(_READ_MS)
-                self._ends[topic] = message.message_id()
-                found.append(json.loads(message.data()))
-            return found
-        finally:
-            reader.close()
-
 
 def _clock(at_s: float) -> str:
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return iso(round(at_s * 1000), "s").replace("T", " ").replace("Z", " UTC")
 
 
 def _open(alerts: pd.DataFrame) -> int:
     return int((alerts["status"] == "open").sum())
+
+
+def _beat(content: dict[str, Any]) -> dict[str, Any]:
+    instant_ms(str(content["at"]))  # null is none
+    return {"at": content["at"], **{name: int(content.get(name, 0)) for name in COUNTERS}}
 
 
 def _against(champion: pd.DataFrame, challenger: pd.DataFrame) -> Mapping[str, int]:

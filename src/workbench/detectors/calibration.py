@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.detectors.contract import Floats, State
+from workbench.arrays import Floats
+from workbench.detectors.contract import State
 from workbench.errors import DetectorError
 
 LEAST = 100  # calibration windows
@@ -69,7 +70,7 @@ def tail_log(scores: Floats, state: State) -> Floats:
 
     Never falls with the score; finite.
     """
-    start, scale, shape = (float(one) for one in state["tail_fit"])
+    start, scale, shape = (float(value) for value in state["tail_fit"])
     logs: Floats = np.interp(scores, state["tail_scores"], state["tail_logs"])
     beyond = np.clip(scores - start, 0.0, 1e290) / scale  # finite, as scale is at least 1e-9
     if shape < 1e-9:
@@ -108,20 +109,21 @@ def threshold_for_probability(
     rng = np.random.default_rng(seed)
     starts = np.arange(max(1, len(finite) - block + 1))
     count = max(1, len(finite) // block)
-    found = [
-        _at(fit_tail(finite[(rng.choice(starts, count)[:, np.newaxis] + np.arange(block)).ravel()]),
-            probability)
-        for _ in range(repeats)
-    ]  # fmt: skip
-    low, high = np.quantile(found, [0.025, 0.975])
-    return _at(fit_tail(finite), probability), float(low), float(high)
+    thresholds = [
+        _score_exceeded(
+            fit_tail(finite[(drawn[:, np.newaxis] + np.arange(block)).ravel()]), probability
+        )
+        for drawn in (rng.choice(starts, count) for _ in range(repeats))
+    ]
+    low, high = np.quantile(thresholds, [0.025, 0.975])
+    return _score_exceeded(fit_tail(finite), probability), float(low), float(high)
 
 
-def _at(state: State, probability: float) -> float:
+def _score_exceeded(state: State, probability: float) -> float:
     """Return the score whose tail probability is `probability`."""
     wanted, joint = -np.log10(probability), float(state["tail_logs"][-1])
     if wanted <= joint:
         return float(np.interp(wanted, state["tail_logs"], state["tail_scores"]))
-    start, scale, shape = (float(one) for one in state["tail_fit"])
+    start, scale, shape = (float(value) for value in state["tail_fit"])
     more = (wanted - joint) * np.log(10)
     return float(start + scale * (more if shape < 1e-9 else np.expm1(shape * more) / shape))

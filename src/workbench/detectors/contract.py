@@ -7,11 +7,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.arrays import Floats
 from workbench.errors import DetectorError
-
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-Bools: TypeAlias = NDArray[np.bool_]
 
 
 @runtime_checkable
@@ -62,7 +59,7 @@ def checked_windows(detector: Detector, windows: Floats) -> Floats:
     missing = getattr(detector, "takes_missing", False)
     bad = np.isinf(windows) if missing else ~np.isfinite(windows)
     if bad.any():
-        n, _, channel = (int(one[0]) for one in np.nonzero(bad))
+        n, _, channel = (int(positions[0]) for positions in np.nonzero(bad))
         raise DetectorError(
             f"window {n} holds {windows[bad][0]} in channel {detector.channels[channel]}",
             hint="leave such windows out, as score_windows does, or fit with missing: fill",
@@ -73,8 +70,8 @@ def checked_windows(detector: Detector, windows: Floats) -> Floats:
 def score_windows(detector: Detector, windows: Floats) -> Floats:
     """Return the scores of (n, w, c) windows, NaN for those that `detector` does not take.
 
-    The one place that decides it, for batch and stream alike: a window that holds infinity, or
-    NaN unless the detector takes missing values, has no score.
+    The one place that decides it, for batch and stream alike: what is not finite is missing, and
+    a window with a missing value has no score unless the detector takes them.
 
     Examples
     --------
@@ -86,8 +83,9 @@ def score_windows(detector: Detector, windows: Floats) -> Floats:
     array([ 2., nan])
     """
     windows = np.asarray(windows, dtype=np.float64)
-    missing = getattr(detector, "takes_missing", False)
-    bad = np.isinf(windows) if missing else ~np.isfinite(windows)
+    bad = ~np.isfinite(windows)
+    if getattr(detector, "takes_missing", False):
+        return detector.score(np.where(bad, np.nan, windows))
     fine = ~bad.any(axis=tuple(range(1, windows.ndim)))
     if fine.all():
         return detector.score(windows)

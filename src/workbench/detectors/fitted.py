@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from workbench.cards import Card, Shown, size
+from workbench.arrays import Floats
+from workbench.cards import Card, HasCard, size
 from workbench.detectors import calibration
-from workbench.detectors.contract import Floats, State, checked_windows
-from workbench.detectors.features import features, parse_features
-from workbench.detectors.methods import Method, Params, checked_state
+from workbench.detectors.contract import State, checked_windows
+from workbench.detectors.methods import parts, reach
+from workbench.detectors.methods.features import SHAPES, features, parse_features
+from workbench.detectors.methods.method import Method, Params, checked_state
 from workbench.detectors.specs import method_of
 from workbench.errors import DetectorError
 
 GOLDEN = 16  # training windows kept with a detector
 FAR = 1e15  # spreads: where readings are cut, so that squares stay finite
+HUGE = 1e200  # where readings are cut, so that no difference or ratio overflows
+_JUMP = 50.0  # how many times its largest reading a channel jumps by
+_JUMPING, _PLACES = 4, 64  # windows that jump, and readings at which they do
+_ROWS = {"train", "sorted", "vectors"}  # arrays of training windows
 _AT_ONCE = 1 << 20  # readings in windows scored at once, 8 MB: more is not faster
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted(Shown):
+class Fitted(HasCard):
     """A frozen detector.
 
     Attributes
@@ -31,8 +37,8 @@ class Fitted(Shown):
         Resolved specification.
     state
         What the method learnt, what is done to windows before it sees them (`fill`, `centre`,
-        `spread`, `feature_*`) and to scores after (`tail_*`); of an ensemble, its members', under
-        `m0_`, `m1_`, ...
+        `spread`, `feature_*`) and to scores after (`reach_*`, `tail_*`); of an ensemble, its
+        members', under `m0_`, `m1_`, ...
     golden
         Shape (<= 16, w, c): training windows by which a copy proves that it scores alike.
     """
@@ -70,10 +76,25 @@ class Fitted(Shown):
             schema |= {"feature_centre": "f8[f]", "feature_spread": "f8[f]"}
         if self.spec["calibrate"] == "tail":
             schema |= calibration.SCHEMA
+        if method.bounded:
+            schema |= reach.SCHEMA
+            if not reach.SCHEMA.keys() & self.state.keys():
+                raise DetectorError(
+                    f"detector {method.name} was fitted when its scores still had a ceiling",
+                    hint="fit it again: no reading may be able to pass its threshold",
+                )
         checked_state(self.state, schema, sizes)
+        for name in sorted(_ROWS & self.state.keys()):
+            if len(self.state[name]) > self.spec["sample"]:
+                raise DetectorError(
+                    f"array {name} has {len(self.state[name])} rows, the sample had at most "
+                    f"{self.spec['sample']}"
+                )
         for name in sorted({"spread", "feature_spread"} & self.state.keys()):
             if not (self.state[name] > 0).all():
                 raise DetectorError(f"array {name} holds a value that is not > 0")
+        if method.bounded:
+            reach.check_reach(self.state)
         if method.check is not None:
             method.check(self.state, self.spec, sizes)
         if self.spec["calibrate"] == "tail":
@@ -104,6 +125,30 @@ class Fitted(Shown):
         span: float | None = self.spec["max_span_s"]
         return span
 
+    @property
+    def ceiling(self) -> float:
+        """The largest score that a fault of any size can have; infinite where it has no end.
+
+        A detector that sees nothing but the shape of a window, without level and size, scores the
+        largest jump as it scores a small one: its ceiling is what a jump surely reaches, whichever
+        channel jumps, up or down.
+        """
+        if _sees_shape_only(self.spec):
+            scores = [self.score(jumping) for jumping in jumps(self.golden[:_JUMPING])]
+            return float(np.max(scores, axis=0).min())
+        if self.spec["name"] == "ensemble":
+            weights = _weights(self.spec, len(self._ready))
+            ceilings = np.array([member.ceiling for member in self._ready])[weights > 0]
+            shares = weights[weights > 0]
+            largest = self.spec["combine"] == "max"
+            return float(ceilings.max() if largest else shares @ ceilings)
+        if self._method.ceiling is None:
+            return np.inf
+        highest = self._method.ceiling(self.state, self.spec)
+        if self.spec["calibrate"] == "tail":
+            return float(calibration.tail_log(np.array([highest]), self.state)[0])
+        return highest
+
     def score(self, windows: Floats, /) -> Floats:
         """Return one score per window, (n, w, c) to (n,); higher is more anomalous."""
         windows = checked_windows(self, windows)
@@ -114,24 +159,102 @@ class Fitted(Shown):
             scores[batch] = self._score(windows[batch])
         return scores
 
+    def explain(self, windows: Floats, /) -> Floats:
+        """Return the share of each channel in each score, (n, w, c) to (n, c); each sums to 1."""
+        windows = checked_windows(self, windows)
+        if (np.abs(windows) > HUGE).any():
+            windows = np.clip(windows, -HUGE, HUGE)
+        return parts.shares(self._parts(windows), len(self.channels))
+
+    def expected(self, windows: Floats, /) -> Floats:
+        """Return what each channel's newest reading should have been, (n, w, c) to (n, c).
+
+        In the channel's own unit; NaN where the method does not say.
+        """
+        windows = checked_windows(self, windows)
+        n, w, c = windows.shape
+        nothing: Floats = np.full((n, c), np.nan)
+        if self.spec["name"] == "ensemble" or self._method.expected is None:
+            return nothing
+        inputs = method_inputs(np.clip(windows, -HUGE, HUGE), self.spec, self.state)
+        values = self._method.expected(inputs, self._ready, self.spec)
+        if self._method.sees == "windows":
+            return values
+        asked = parse_features(self.spec["features"], w)
+        if [name for name, _ in asked] not in (["raw"], ["newest"]):
+            return nothing  # the last features are not the newest readings
+        if self.spec["scale_features"]:
+            values = values * self.state["feature_spread"] + self.state["feature_centre"]
+        newest: Floats = values[:, -c:] * self.state["spread"] + self.state["centre"]
+        return newest
+
+    def _parts(self, windows: Floats) -> Floats:
+        """Return what the channels add to each score: of a method's own making, or by replacing."""
+        if self.spec["name"] == "ensemble" or self._method.parts is None:
+            return parts.replaced(self.score, windows, self.golden)
+        return self._method.parts(
+            method_inputs(windows, self.spec, self.state), self._ready, self.spec
+        )
+
     def _score(self, windows: Floats) -> Floats:
+        if (np.abs(windows) > HUGE).any():
+            windows = np.clip(windows, -HUGE, HUGE)
         if self.spec["name"] == "ensemble":
             return _combined(windows, self._ready, self.spec)
         score = self._method.score
         assert score is not None  # noqa: S101 - method_of refused the others
-        scores = score(seen(windows, self.spec, self.state), self._ready, self.spec)
+        inputs = method_inputs(windows, self.spec, self.state)
+        scores = score(inputs, self._ready, self.spec)
+        if self._method.bounded:
+            scores = scores + reach.beyond(inputs, self.state)
         if self.spec["calibrate"] == "tail":
             return calibration.tail_log(scores, self.state)
         return scores
 
 
+def _sees_shape_only(spec: Params) -> bool:
+    """Return whether all that a method sees of a window is the same for one twice as large."""
+    if spec["name"] == "ensemble":
+        return all(map(_sees_shape_only, spec["members"]))
+    if method_of(spec["name"]).sees != "features":
+        return False
+    asked = parse_features(spec["features"], int(spec["window"]))
+    return all(name in SHAPES for name, _ in asked)
+
+
+def jumps(windows: Floats) -> Iterator[Floats]:
+    """Yield windows in which one channel jumps far out of its range.
+
+    Parameters
+    ----------
+    windows
+        Shape (n, w, c), usual ones.
+
+    Yields
+    ------
+    jumping
+        Shape (2 * c * n, w, c): for each reading at which the jump may be, each channel up and
+        down in each window; (n, w, c), the windows themselves, where w is 1.
+    """
+    _, w, c = windows.shape
+    if w == 1:
+        yield windows
+        return
+    heights = np.eye(c) * (np.nanmax(np.abs(windows), axis=(0, 1)) + 1) * _JUMP
+    begins = np.unique(np.linspace(1, w - 1, min(w - 1, _PLACES)).astype(int))
+    each = np.concatenate([heights, -heights])[:, np.newaxis, np.newaxis]
+    for begin in begins:  # one at a time: all would be gigabytes for long windows of many channels
+        after = (np.arange(w) >= begin).astype(np.float64)[:, np.newaxis]
+        yield (windows + after * each).reshape(-1, w, c)
+
+
 def width(spec: Params) -> int:
     """Return f, the number of features that a specification declares."""
-    one = np.zeros((1, int(spec["window"]), len(spec["channels"])))
-    return int(features(one, parse_features(spec["features"], int(spec["window"]))).shape[1])
+    window = np.zeros((1, int(spec["window"]), len(spec["channels"])))
+    return int(features(window, parse_features(spec["features"], int(spec["window"]))).shape[1])
 
 
-def seen(windows: Floats, spec: Params, state: State) -> Floats:
+def method_inputs(windows: Floats, spec: Params, state: State) -> Floats:
     """Return what the method sees of windows: filled, scaled, turned into features."""
     if "fill" in state:
         windows = filled(windows, np.asarray(state["fill"], dtype=np.float64))
@@ -139,10 +262,10 @@ def seen(windows: Floats, spec: Params, state: State) -> Floats:
         return windows
     scaled = (windows - state["centre"]) / state["spread"]
     np.clip(scaled, -FAR, FAR, out=scaled)
-    found = features(scaled, parse_features(spec["features"], int(spec["window"])))
+    inputs = features(scaled, parse_features(spec["features"], int(spec["window"])))
     if spec["scale_features"]:
-        found = (found - state["feature_centre"]) / state["feature_spread"]
-    return found
+        inputs = (inputs - state["feature_centre"]) / state["feature_spread"]
+    return inputs
 
 
 def filled(windows: Floats, first: Floats) -> Floats:
@@ -161,10 +284,10 @@ def filled(windows: Floats, first: Floats) -> Floats:
     there = ~np.isnan(windows)
     if there.all():
         return windows
-    at = np.where(there, np.arange(windows.shape[1])[:, np.newaxis], -1)
-    at = np.maximum.accumulate(at, axis=1)
-    before = np.take_along_axis(windows, np.maximum(at, 0), axis=1)
-    return np.where(at >= 0, before, first)
+    source = np.where(there, np.arange(windows.shape[1])[:, np.newaxis], -1)
+    source = np.maximum.accumulate(source, axis=1)
+    before = np.take_along_axis(windows, np.maximum(source, 0), axis=1)
+    return np.where(source >= 0, before, first)
 
 
 def part_of(windows: Floats, member: Params, spec: Params) -> Floats:
@@ -178,19 +301,28 @@ def _members(spec: Params, state: State, golden: Floats) -> tuple[Fitted, ...]:
     members, used = [], 0
     for at, member in enumerate(spec["members"]):
         prefix = f"m{at}_"
-        own = {name[len(prefix) :]: one for name, one in state.items() if name.startswith(prefix)}
-        members.append(Fitted(member, own, part_of(golden, member, spec)))
-        used += len(own)
+        arrays = {
+            name[len(prefix) :]: array for name, array in state.items() if name.startswith(prefix)
+        }
+        members.append(Fitted(member, arrays, part_of(golden, member, spec)))
+        used += len(arrays)
     if used != len(state):
         raise DetectorError("the state has arrays of no member")
     return tuple(members)
 
 
 def _combined(windows: Floats, members: tuple[Fitted, ...], spec: Params) -> Floats:
-    scores = np.stack([one.score(part_of(windows, one.spec, spec)) for one in members])
-    weights = np.ones(len(members)) if spec["weights"] is None else np.array(spec["weights"])
+    scores = np.stack([member.score(part_of(windows, member.spec, spec)) for member in members])
+    weights = _weights(spec, len(members))
     if spec["combine"] == "max":
         largest: Floats = scores[weights > 0].max(axis=0)
         return largest
-    mean: Floats = (weights / weights.sum()) @ scores
+    mean: Floats = weights @ scores
     return mean
+
+
+def _weights(spec: Params, members: int) -> Floats:
+    """Return the weight of each member; they sum to 1."""
+    weights = np.ones(members) if spec["weights"] is None else np.array(spec["weights"])
+    shares: Floats = weights / weights.sum()
+    return shares

@@ -9,20 +9,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.arrays import Bools, Floats, Ints
 from workbench.detectors import calibration
-from workbench.detectors.contract import Bools, Floats, Ints, State
-from workbench.detectors.fitted import GOLDEN, Fitted, filled, part_of, seen
-from workbench.detectors.methods import Method, Params, Training
-from workbench.detectors.plain import FLAT, robust_centre
+from workbench.detectors.contract import State
+from workbench.detectors.fitted import GOLDEN, Fitted, filled, method_inputs, part_of
+from workbench.detectors.methods.method import Method, Params, Training
+from workbench.detectors.methods.reach import fit_reach
+from workbench.detectors.methods.rules import FLAT, robust_centre
+from workbench.detectors.methods.table import USUAL
 from workbench.detectors.specs import method_of, resolve
-from workbench.detectors.windows import WindowIndex, index_windows
+from workbench.detectors.windows import WindowIndex, index_windows, time_order, usual_span_s
 from workbench.errors import DetectorError
 
 LEAST = 10  # training windows; fewer say nothing about what is usual
 _CALIBRATING = 5000  # windows at most
 
 
-def fit(
+def fit_spec(
     spec: Mapping[str, Any],
     frame: pd.DataFrame,
     *,
@@ -31,28 +34,10 @@ def fit(
     seed: int = 0,
     keep: Bools | None = None,
 ) -> Fitted:
-    """Return a detector fitted on a span of history and frozen.
-
-    Parameters
-    ----------
-    spec
-        `name`, `channels`, `window`, and parameters of the detector (`catalogue`).
-    frame
-        Readings in arrival order.
-    sensor, time
-        Columns: whose reading it is, and its event time.
-    seed
-        For the sample of windows and whatever is random in the method.
-    keep
-        Shape (len(frame),): False leaves out the windows that hold a reading.
-
-    Raises
-    ------
-    DetectorError
-        On an unknown or wrong parameter, a missing column, too few training windows, a channel
-        that is constant, a detector that cannot score new windows.
-    """
-    resolved = resolve(spec)
+    """Return a detector of the catalogue fitted and frozen; the parameters are those of `fit`."""
+    resolved = _with_span(resolve(spec), frame, sensor=sensor, time=time)
+    order = time_order(frame, sensor=sensor, time=time)
+    frame, keep = frame.iloc[order], None if keep is None else keep[order]
     index = index_windows(
         frame,
         sensor=sensor,
@@ -65,19 +50,31 @@ def fit(
     usable = np.arange(len(index.rows)) if keep is None else index.within(keep)
     first, last = _split(index, usable, _share_kept(resolved))
     rng = np.random.default_rng(seed)
-    windows = index.values(_sample(index, first, _most(resolved), rng))
+    kept = len(frame) if keep is None else int(keep.sum())
+    windows = index.values(_sample(index, first, _most(resolved), rng, kept))
     held = index.values(_drawn(last, _CALIBRATING, rng))
     return _fit(resolved, windows, held, seed)
 
 
+def _with_span(spec: Params, frame: pd.DataFrame, *, sensor: str, time: str) -> dict[str, Any]:
+    """Return a specification whose gap rule, if it is to be learnt, is a number."""
+    if spec["max_span_s"] != USUAL:
+        return dict(spec)
+    span_s = usual_span_s(frame, spec["window"], sensor=sensor, time=time)
+    members = [{**member, "max_span_s": span_s} for member in spec.get("members", [])]
+    return {**spec, "max_span_s": span_s} | ({"members": members} if members else {})
+
+
 def _most(spec: Params) -> int:
-    return max(int(one["sample"]) for one in spec.get("members", [spec]))
+    return max(int(member["sample"]) for member in spec.get("members", [spec]))
 
 
 def _share_kept(spec: Params) -> float:
     """Return the share of windows kept for calibration, 0 where nothing is calibrated."""
     shares = [
-        one["calibrate_share"] for one in spec.get("members", [spec]) if one["calibrate"] == "tail"
+        member["calibrate_share"]
+        for member in spec.get("members", [spec])
+        if member["calibrate"] == "tail"
     ]
     return max(shares, default=0.0)
 
@@ -90,11 +87,15 @@ def _split(index: WindowIndex, usable: Ints, share: float) -> tuple[Ints, Ints]:
     return usable[index.rows[usable] < cut], usable[index.oldest[usable] >= cut]
 
 
-def _sample(index: WindowIndex, usable: Ints, most: int, rng: np.random.Generator) -> Ints:
+def _sample(
+    index: WindowIndex, usable: Ints, most: int, rng: np.random.Generator, kept: int
+) -> Ints:
     if len(usable) < LEAST:
+        count = len(index.readings)
+        left_out = f", {count - kept} of them left out" if kept < count else ""
         raise DetectorError(
             f"{len(usable)} training windows of {index.window} readings, {LEAST} are needed",
-            hint=f"from {len(index.readings)} readings: a longer span, a shorter window, "
+            hint=f"from {count} readings{left_out}: a longer span, a shorter window, "
             "a larger max_span_s, or missing: fill",
         )
     return _drawn(usable, most, rng)
@@ -106,27 +107,27 @@ def _drawn(usable: Ints, most: int, rng: np.random.Generator) -> Ints:
     return usable[np.sort(rng.choice(len(usable), most, replace=False))]
 
 
-def _fit(spec: Params, windows: Floats, held: Floats, seed: int) -> Fitted:
-    """Return the detector fitted on `windows` and calibrated on `held`."""
+def _fit(spec: Params, windows: Floats, calibration_windows: Floats, seed: int) -> Fitted:
+    """Return the detector fitted on `windows` and calibrated on `calibration_windows`."""
     golden = windows[np.linspace(0, len(windows) - 1, min(GOLDEN, len(windows))).astype(int)]
     if spec["name"] == "ensemble":
-        return Fitted(spec, _fit_members(spec, windows, held, seed), golden)
+        return Fitted(spec, _fit_members(spec, windows, calibration_windows, seed), golden)
     windows = windows[_drawn(np.arange(len(windows)), spec["sample"], np.random.default_rng(seed))]
     method = method_of(spec["name"])
     state = _prepare(windows, spec, method)
     state |= _fit_method(windows, state, spec, method, seed)
     if spec["calibrate"] == "tail":
         bare = Fitted({**spec, "calibrate": "none"}, dict(state), golden)
-        state |= calibration.fit_tail(bare.score(held))
+        state |= calibration.fit_tail(bare.score(calibration_windows))
     return Fitted(spec, state, golden)
 
 
-def _fit_members(spec: Params, windows: Floats, held: Floats, seed: int) -> State:
+def _fit_members(spec: Params, windows: Floats, calibration_windows: Floats, seed: int) -> State:
     state: State = {}
-    for at, member in enumerate(spec["members"]):
-        own, own_held = (part_of(some, member, spec) for some in (windows, held))
-        found = _fit(member, own, own_held, seed + at)
-        state |= {f"m{at}_{name}": array for name, array in found.state.items()}
+    for number, member in enumerate(spec["members"]):
+        own, own_held = (part_of(some, member, spec) for some in (windows, calibration_windows))
+        fitted = _fit(member, own, own_held, seed + number)
+        state |= {f"m{number}_{name}": array for name, array in fitted.state.items()}
     return state
 
 
@@ -145,7 +146,7 @@ def _prepare(windows: Floats, spec: Params, method: Method) -> State:
     if method.sees == "windows":
         return state
     state["centre"], state["spread"] = _centre(windows, spec["scale"], channels)
-    found = seen(windows, {**spec, "scale_features": False}, state)
+    found = method_inputs(windows, {**spec, "scale_features": False}, state)
     deviation = found.std(axis=0)
     state["feature_centre"] = found.mean(axis=0)
     state["feature_spread"] = np.where(deviation > 1e-9, deviation, 1.0)
@@ -175,12 +176,21 @@ def _centre(windows: Floats, scale: str, channels: tuple[str, ...]) -> tuple[Flo
 def _fit_method(windows: Floats, state: State, spec: Params, method: Method, seed: int) -> State:
     """Fit the method, and again without its most anomalous training windows where asked."""
     assert method.fit is not None  # noqa: S101 - method_of refused the others
-    inputs = seen(windows, spec, state)
+    inputs = method_inputs(windows, spec, state)
     training = Training(inputs, spec, tuple(spec["channels"]), seed)
-    learnt = method.fit(training)
+    learnt = _learnt(training, method)
     if not spec.get("trim"):
         return learnt
     first = Fitted({**spec, "calibrate": "none"}, {**state, **learnt}, windows[:1])
     kept = max(LEAST, round(len(inputs) * (1 - spec["trim"])))
     keep = np.sort(np.argsort(first.score(windows), kind="stable")[:kept])
-    return method.fit(replace(training, inputs=inputs[keep]))
+    return _learnt(replace(training, inputs=inputs[keep]), method)
+
+
+def _learnt(training: Training, method: Method) -> State:
+    assert method.fit is not None and method.score is not None  # noqa: S101, PT018 - as above
+    state = method.fit(training)
+    if not method.bounded:
+        return state
+    ready = state if method.ready is None else method.ready(state, training.params)
+    return state | fit_reach(training.inputs, method.score(training.inputs, ready, training.params))

@@ -15,14 +15,11 @@ It does not sign: who may write to the store decides what is in it.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import math
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -31,12 +28,14 @@ from typing import Any
 
 import numpy as np
 
-from workbench.cards import Card, Shown
-from workbench.detectors.arrays import pack, unpack
-from workbench.detectors.contract import Floats
-from workbench.detectors.episodes import EpisodeRule
+from workbench import files
+from workbench.arrays import Floats
+from workbench.cards import Card, HasCard
+from workbench.detectors import plain_json
+from workbench.detectors.alarms import EpisodeRule
 from workbench.detectors.fitted import GOLDEN, Fitted
-from workbench.detectors.specs import resolve
+from workbench.detectors.npz import pack, unpack
+from workbench.detectors.specs import method_of, resolve
 from workbench.errors import DetectorError, PackageError
 
 FORMAT = 1
@@ -49,11 +48,12 @@ _KEYS = {
 _CLASSES = {"Fitted": Fitted}
 _LIBRARIES = ("workbench", "numpy", "pyod", "scikit-learn")
 _RTOL = 1e-9
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
+_MOST_SAID = 3000  # characters of a message: what it quotes comes from outside
+_UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
-class Package(Shown):
+class Package(HasCard):
     """A loaded detector package.
 
     Attributes
@@ -97,7 +97,7 @@ class Package(Shown):
             "threshold": self.threshold,
             "alarm": f"{self.rule.k} of {self.rule.n} readings above, "
             f"reset after {self.rule.m} not above",
-            "trained on": {name: one for name, one in trained.items() if one},
+            "trained on": {name: fact for name, fact in trained.items() if fact},
             "versions": self.versions,
         }
         return Card("detector package", self.id[:16], facts)
@@ -128,53 +128,22 @@ def save(
     Raises
     ------
     PackageError
-        If something is not finite or not JSON, the folder holds other things, or `spec` differs.
+        If something is not finite or not JSON, no score can pass the threshold, the folder holds
+        other things, or `spec` differs.
     """
     if spec is not None and resolve(spec) != detector.spec:
         raise PackageError("the specification given is not the one that the detector was fitted by")
     if not math.isfinite(threshold):
         raise PackageError(f"the threshold is {threshold}, expected a number")
+    check_passable(detector, threshold)
     folder = Path(folder)
-    if folder.exists() and not {one.name for one in folder.iterdir()} <= set(NAMES):
+    if folder.exists() and not {path.name for path in folder.iterdir()} <= set(NAMES):
         raise PackageError("the folder holds other files than a package's", where=folder)
-    files = _files(detector, float(threshold), rule, training)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        temporary.chmod(0o755)
-        for name, content in files.items():
-            _write(temporary / name, content)
-        _put(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return hashlib.sha256(files["detector.json"]).hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _put(fresh: Path, folder: Path) -> None:
-    """Let `fresh` be `folder`, at once: whoever looks, whenever, finds the old one or the new."""
-    if folder.exists() and not _exchange(fresh, folder):
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        os.replace(folder, aside)  # noqa: PTH105 - as below
-        os.replace(fresh, folder)  # noqa: PTH105
-        shutil.rmtree(aside)
-    elif not folder.exists():
-        os.replace(fresh, folder)  # noqa: PTH105 - the idiom for an atomic write
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in one step; False where the system or its file system cannot."""
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux, glibc
-    if rename is None:
-        return False
-    here, paths = _AT_FDCWD, [os.fsencode(path) for path in (one, other)]
-    return bool(rename(here, paths[0], here, paths[1], _RENAME_EXCHANGE) == 0)
+    contents = _files(detector, float(threshold), rule, training)
+    with files.new_folder(folder) as part:
+        for name, content in contents.items():
+            files.write_bytes(part / name, content)
+    return hashlib.sha256(contents["detector.json"]).hexdigest()
 
 
 def _files(
@@ -204,6 +173,23 @@ def _files(
     return {"detector.json": text.encode(), "arrays.npz": packed}
 
 
+def check_passable(detector: Fitted, threshold: float) -> None:
+    """Refuse a threshold that no fault of any size can pass.
+
+    Raises
+    ------
+    PackageError
+        If it is at the detector's ceiling, or above.
+    """
+    if threshold >= detector.ceiling:
+        raise PackageError(
+            f"no score passes the threshold {threshold:g}: detector {detector.spec['name']} gives "
+            f"{detector.ceiling:g} at most",
+            hint="train on a span without the fault, with a longer window, or with features that "
+            "see level or size",
+        )
+
+
 def load(folder: str | Path, *, package_id: str | None = None) -> Package:
     """Return the package in a folder, refused unless it is whole, known and scores as it did.
 
@@ -217,45 +203,72 @@ def load(folder: str | Path, *, package_id: str | None = None) -> Package:
     PackageError
         On anything that is not exactly what `save` writes; nothing has run then.
     """
+    return load_with_bytes(folder, package_id=package_id)[0]
+
+
+def load_with_bytes(
+    folder: str | Path, *, package_id: str | None = None
+) -> tuple[Package, dict[str, bytes]]:
+    """Return the package in a folder, and by name the very bytes that were checked.
+
+    Parameters and errors are those of `load`.
+    """
     folder = Path(folder)
-    files = _read(folder)
-    found = hashlib.sha256(files["detector.json"]).hexdigest()
-    if package_id is not None and not found.startswith(package_id):
-        raise PackageError(f"the package is {found[:16]}, expected {package_id[:16]}", where=folder)
+    contents = _read(folder)
+    digest = hashlib.sha256(contents["detector.json"]).hexdigest()
+    if package_id is not None and not digest.startswith(package_id):
+        raise PackageError(
+            f"the package is {digest[:16]}, expected {package_id[:16]}", where=folder
+        )
     try:
-        document = _parse(files["detector.json"])
-        if hashlib.sha256(files["arrays.npz"]).hexdigest() != document["arrays_sha256"]:
+        document = _parse(contents["detector.json"])
+        if hashlib.sha256(contents["arrays.npz"]).hexdigest() != document["arrays_sha256"]:
             raise PackageError("arrays.npz is not the file that detector.json was written with")
-        return _package(found, document, unpack(files["arrays.npz"], document["arrays"]))
+        arrays = unpack(contents["arrays.npz"], document["arrays"])
+        return _package(digest, document, arrays), contents
     except (PackageError, DetectorError) as err:
-        raise PackageError(err.message, where=folder, hint=err.hint) from err
+        raise PackageError(_shortened(err.message), where=folder, hint=err.hint) from err
+    except _UNFORESEEN as err:
+        said = _shortened(f"{type(err).__name__}: {err}")
+        raise PackageError(
+            f"save would not have written this package: {said}", where=folder
+        ) from err
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]} ..."
 
 
 def _read(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of the two files, each opened once."""
-    if folder.is_symlink() or not folder.is_dir():
-        raise PackageError("there is no package", where=folder)
-    names = sorted(entry.name for entry in os.scandir(folder))
-    if names != sorted(NAMES):
-        raise PackageError(
-            f"the package holds {', '.join(map(repr, names[:5])) or 'nothing'}, "
-            "expected 'arrays.npz', 'detector.json'",
-            where=folder,
-        )
-    return {name: _read_file(folder / name) for name in NAMES}
-
-
-def _read_file(path: Path) -> bytes:
+    """Return the bytes of the two files, each opened once, in the folder that is there now."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        inside = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as err:
-        raise PackageError(f"{path.name} is a link or cannot be read", where=path.parent) from err
+        raise PackageError("there is no package", where=folder) from err
     try:
-        status, most = os.fstat(handle), _MOST[path.name]
+        names = sorted(entry.name for entry in os.scandir(inside))
+        if names != sorted(NAMES):
+            raise PackageError(
+                f"the package holds {', '.join(map(repr, names[:5])) or 'nothing'}, "
+                "expected 'arrays.npz', 'detector.json'",
+                where=folder,
+            )
+        return {name: _read_file(name, inside, folder) for name in NAMES}
+    finally:
+        os.close(inside)
+
+
+def _read_file(name: str, inside: int, folder: Path) -> bytes:
+    try:
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=inside)
+    except OSError as err:
+        raise PackageError(f"{name} is a link or cannot be read", where=folder) from err
+    try:
+        status, most = os.fstat(handle), _MOST[name]
         if not stat.S_ISREG(status.st_mode) or status.st_size > most:
             raise PackageError(
-                f"{path.name} is no regular file, or has {status.st_size} bytes, at most {most}",
-                where=path.parent,
+                f"{name} is no regular file, or has {status.st_size} bytes, at most {most}",
+                where=folder,
             )
         with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read(most)
@@ -265,52 +278,40 @@ def _read_file(path: Path) -> bytes:
 
 def _parse(content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(
-            content, parse_float=_finite, parse_constant=_finite, object_pairs_hook=_once
-        )
+        document = plain_json.parse(content)
     except (ValueError, RecursionError) as err:
         raise PackageError(f"detector.json cannot be read: {err}") from err
     if not isinstance(document, dict) or document.keys() != _KEYS:
         raise PackageError(f"detector.json has other keys than {', '.join(sorted(_KEYS))}")
-    if document["format"] != FORMAT:
+    if type(document["format"]) is not int or document["format"] != FORMAT:
         raise PackageError(f"the package has format {document['format']!r}, expected {FORMAT}")
-    if document["class"] not in _CLASSES:
+    if not isinstance(document["class"], str) or document["class"] not in _CLASSES:
         raise PackageError(
             f"the package is of class {document['class']!r}, known: {', '.join(_CLASSES)}"
         )
     return document
 
 
-def _finite(text: str) -> float:
-    if not math.isfinite(float(text)):
-        raise ValueError(f"{text} is no finite number")
-    return float(text)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return dict(pairs)
-
-
-def _package(found: str, document: dict[str, Any], arrays: Mapping[str, Any]) -> Package:
+def _package(digest: str, document: dict[str, Any], arrays: Mapping[str, Any]) -> Package:
     for name in ("spec", "rule", "training", "versions"):
         if not isinstance(document[name], dict):
             raise PackageError(f"{name} is {document[name]!r}, expected an object")
     threshold, rule = document["threshold"], document["rule"]
     if type(threshold) not in (int, float):
         raise PackageError(f"the threshold is {threshold!r}, expected a number")
-    if not all(isinstance(one, str) for one in document["versions"].values()):
+    if not all(isinstance(number, str) for number in document["versions"].values()):
         raise PackageError("versions holds something that is no text")
-    if rule.keys() != {"k", "n", "m"} or not all(type(one) is int for one in rule.values()):
+    if rule.keys() != {"k", "n", "m"} or not all(type(count) is int for count in rule.values()):
         raise PackageError(f"the rule is {rule!r}, expected integers k, n and m")
     spec = resolve(document["spec"])
+    method_of(spec["name"])  # of the catalogue: `auto` is chosen before anything is saved
     if spec != document["spec"]:
         raise PackageError("the specification is not complete, so it was not written by save")
     detector = _detector(spec, arrays)
+    check_passable(detector, threshold)
     _prove(detector, arrays["golden.scores"])
     return Package(
-        found,
+        digest,
         detector,
         float(threshold),
         EpisodeRule(**rule),
@@ -322,19 +323,23 @@ def _package(found: str, document: dict[str, Any], arrays: Mapping[str, Any]) ->
 
 def _detector(spec: Mapping[str, Any], arrays: Mapping[str, Any]) -> Fitted:
     for name in ("golden.windows", "golden.scores"):
-        if name not in arrays or arrays[name].dtype != np.float64 or not len(arrays[name]):
+        if name not in arrays or arrays[name].dtype != np.float64 or not arrays[name].size:
             raise PackageError(f"the package has no array {name} of numbers")
     state = {n[6:]: array for n, array in arrays.items() if n.startswith("state.")}
     if len(state) + 2 != len(arrays):
         raise PackageError("the package has arrays that are neither state nor golden")
+    if arrays["golden.windows"].ndim != 3:
+        raise PackageError("array golden.windows has not three axes")
     if len(arrays["golden.windows"]) > GOLDEN:
         raise PackageError(f"the package has more than {GOLDEN} golden windows")
     return Fitted(spec, state, arrays["golden.windows"])
 
 
 def _prove(detector: Fitted, scores: Floats) -> None:
-    again = detector.score(detector.golden)
-    if again.shape != scores.shape or not np.allclose(again, scores, rtol=_RTOL, atol=1e-12):
+    with np.errstate(all="ignore"):
+        again = detector.score(detector.golden)
+    fine = again.shape == scores.shape and np.isfinite(again).all()
+    if not fine or not np.allclose(again, scores, rtol=_RTOL, atol=1e-12):
         raise PackageError(
             "the golden windows do not score as they did",
             hint="fitted with other versions of the libraries? fit it again here",

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from workbench.detectors.catalogue import FEATURED, METHODS, SHARED
-from workbench.detectors.features import parse_features
-from workbench.detectors.methods import Method, Param
+from workbench.detectors.methods.features import parse_features
+from workbench.detectors.methods.method import Method, Param
+from workbench.detectors.methods.table import FEATURED, METHODS, SHARED
 from workbench.errors import DetectorError, did_you_mean
 
 _MOST_CHANNELS = 256
+_MOST_CHARACTERS = 255  # of a channel's name
+_MOST_NUMBERS = 1 << 22  # of a window with its features, 32 MB
 _OF_ENSEMBLES = {"window", "max_span_s", "missing", "refit"}  # the shared parameters they have
+AUTO = "auto"  # a specification that is chosen when it is fitted
+_OF_AUTO = (
+    Param("window", 64, "readings that a window may hold at most", 1, 10_000),
+    Param("refit", None, "declared policy, as every detector's", kind="any", optional=True),
+)
 _INHERITED = ("window", "channels", "max_span_s", "missing")  # by members, where not their own
 
 
@@ -36,9 +43,9 @@ def params_of(method: Method) -> tuple[Param, ...]:
     """Return all parameters of a method, its own first, with its own defaults of shared ones."""
     shared = SHARED + (FEATURED if method.sees == "features" else ())
     if method.name == "ensemble":
-        shared = tuple(one for one in SHARED if one.name in _OF_ENSEMBLES)
+        shared = tuple(param for param in SHARED if param.name in _OF_ENSEMBLES)
     defaults = method.defaults
-    own = (replace(one, default=defaults.get(one.name, one.default)) for one in shared)
+    own = (replace(param, default=defaults.get(param.name, param.default)) for param in shared)
     return (*method.params, *own)
 
 
@@ -54,24 +61,55 @@ def resolve(spec: Mapping[str, Any]) -> dict[str, Any]:
     workbench.errors.DetectorError: detector robust_z has no parameter 'windw'
       did you mean 'window'?
     """
+    if spec.get("name") == AUTO:
+        return _auto(spec)
     method = method_of(spec.get("name"))
-    params = {param.name: param for param in params_of(method)}
-    for name in spec:
-        if name not in {"name", "channels", *params}:
-            raise DetectorError(
-                f"detector {method.name} has no parameter {name!r}",
-                hint=did_you_mean(str(name), params),
-            )
-    resolved: dict[str, Any] = {"name": method.name, "channels": _channels(spec.get("channels"))}
-    for name, param in params.items():
-        if name not in spec and param.default is None and not param.optional:
-            raise DetectorError(f"detector {method.name} needs parameter {name}: {param.meaning}")
-        resolved[name] = param.checked(spec.get(name, param.default))
+    channels = _channels(spec.get("channels"))
+    resolved = {"name": method.name, "channels": channels, **_values(spec, params_of(method))}
     _check_policy(resolved["refit"])
     if method.name == "ensemble":
         resolved["members"] = _members(resolved)
-    elif method.sees == "features":
-        parse_features(resolved["features"], resolved["window"])
+        return resolved
+    sets = [("raw", resolved["window"])]
+    if method.sees == "features":
+        sets += parse_features(resolved["features"], resolved["window"])
+    _check_size(sets, len(resolved["channels"]))
+    return resolved
+
+
+def _check_size(sets: list[tuple[str, int]], channels: int) -> None:
+    """Refuse windows and features that could not be held for a few windows at a time."""
+    each = sum(6 if name == "summary" else readings for name, readings in sets)
+    if each * channels > _MOST_NUMBERS:
+        raise DetectorError(
+            f"a window and its features are {each * channels} numbers, at most {_MOST_NUMBERS}",
+            hint="a shorter window, fewer channels, or features of its last readings",
+        )
+
+
+def _values(spec: Mapping[str, Any], params: Sequence[Param]) -> dict[str, Any]:
+    """Return the value of each parameter, refused if one is unknown, missing or wrong."""
+    named = {param.name: param for param in params}
+    for name in spec:
+        if name not in {"name", "channels", *named}:
+            raise DetectorError(
+                f"detector {spec['name']} has no parameter {name!r}",
+                hint=did_you_mean(str(name), named),
+            )
+    for name, param in named.items():
+        if name not in spec and param.default is None and not param.optional:
+            raise DetectorError(f"detector {spec['name']} needs parameter {name}: {param.meaning}")
+    return {name: param.checked(spec.get(name, param.default)) for name, param in named.items()}
+
+
+def _auto(spec: Mapping[str, Any]) -> dict[str, Any]:
+    channels = spec.get("channels")
+    resolved = {
+        "name": AUTO,
+        "channels": None if channels is None else _channels(channels),
+        **_values(spec, _OF_AUTO),
+    }
+    _check_policy(resolved["refit"])
     return resolved
 
 
@@ -79,7 +117,7 @@ def _channels(channels: object) -> list[str]:
     if (
         not isinstance(channels, list | tuple)
         or not 1 <= len(channels) <= _MOST_CHANNELS
-        or not all(isinstance(one, str) for one in channels)
+        or not all(isinstance(name, str) and len(name) <= _MOST_CHARACTERS for name in channels)
         or len(set(channels)) < len(channels)
     ):
         raise DetectorError(
@@ -94,42 +132,51 @@ def _members(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise DetectorError(f"members are {members!r}, expected a list of 1 to 20 specifications")
     if weights is not None and (len(weights) != len(members) or sum(weights) <= 0):
         raise DetectorError(f"weights are {weights}, expected {len(members)}, not all 0")
-    return [_member(one, spec) for one in members]
+    return [_member(member, spec) for member in members]
 
 
 def _member(member: object, spec: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(member, Mapping) or member.get("name") == "ensemble":
         raise DetectorError(f"member {member!r} is no specification of a single detector")
     inherited = {name: spec[name] for name in _INHERITED}
-    found = resolve({**inherited, "calibrate": "tail", **member})
-    if found["window"] > spec["window"] or not set(found["channels"]) <= set(spec["channels"]):
+    resolved = resolve({**inherited, "calibrate": "tail", **member})
+    window, channels = resolved["window"], resolved["channels"]
+    if window > spec["window"] or not set(channels) <= set(spec["channels"]):
         raise DetectorError(
-            f"member {found['name']} needs window {found['window']} of {found['channels']}, "
+            f"member {resolved['name']} needs window {window} of {channels}, "
             f"the ensemble has {spec['window']} of {spec['channels']}"
         )
-    if any(found[name] != spec[name] for name in ("missing", "max_span_s")) or found["refit"]:
+    if any(resolved[name] != spec[name] for name in ("missing", "max_span_s")) or resolved["refit"]:
         raise DetectorError(
-            f"member {found['name']} has missing, max_span_s or refit other than the ensemble"
+            f"member {resolved['name']} has missing, max_span_s or refit other than the ensemble"
         )
-    return found
+    return resolved
 
 
 def _check_policy(policy: object) -> None:
     """Refuse a refit policy that does not say how often, and on how much."""
-    if policy is None:
-        return
-    kinds = ({"every_h", "trailing_h"}, {"every_readings", "trailing_readings"})
-    fine = isinstance(policy, Mapping) and isinstance(policy.get("leave_out_alarmed", False), bool)
-    if (
-        not isinstance(policy, Mapping)
-        or not fine
-        or not any(
-            set(policy) - {"leave_out_alarmed"} == kind
-            and all(type(policy[name]) in (int, float) and 0 < policy[name] < 1e9 for name in kind)
-            for kind in kinds
-        )
-    ):
+    if policy is not None and not _is_policy(policy):
         raise DetectorError(
             f"refit is {policy!r}, expected every_h and trailing_h, or every_readings and "
-            "trailing_readings, numbers > 0, and leave_out_alarmed true or false"
+            "trailing_readings, numbers > 0; and may be leave_out_alarmed, true or false, and "
+            "change_h, a number > 0"
         )
+
+
+def _is_policy(policy: object) -> bool:
+    if not isinstance(policy, Mapping):
+        return False
+    numbers = set(policy) - {"leave_out_alarmed"}
+    kinds = ({"every_h", "trailing_h"}, {"every_readings", "trailing_readings"})
+    return (
+        isinstance(policy.get("leave_out_alarmed", False), bool)
+        and any(numbers - {"change_h"} == kind for kind in kinds)
+        and all(type(policy[name]) in (int, float) and 0 < policy[name] < 1e9 for name in numbers)
+    )
+
+
+def asks_for_alarms(policy: Mapping[str, Any] | None) -> str:
+    """Return what of a refit policy asks which readings were under an alarm; empty: nothing."""
+    policy = policy or {}
+    asking = ["leave_out_alarmed"] if policy.get("leave_out_alarmed", False) else []
+    return " and ".join([*asking, *(["change_h"] if "change_h" in policy else [])])

@@ -14,9 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.detectors.contract import Bools, Detector, Floats, Ints, score_windows
-from workbench.errors import DetectorError, did_you_mean
+from workbench.arrays import Bools, Floats, Ints
+from workbench.detectors.contract import Detector, score_windows
+from workbench.detectors.partition_time import arrivals_of, check_columns
+from workbench.errors import DetectorError
+from workbench.times import epoch_ms
 
+_GAPS = 3  # times the usual length of a window that it may span
 _BATCH = 4096  # windows gathered at once: 10 MB at w = 64, c = 5
 
 
@@ -79,82 +83,50 @@ class WindowIndex:
         """Return the windows at `pick`, shape (n, w, c)."""
         return self.readings[self.starts[pick][:, np.newaxis] + np.arange(self.window)]
 
-    def score(self, detector: Detector, pick: slice, into: Floats) -> None:
+    def score(self, detector: Detector, pick: Ints | slice, into: Floats) -> None:
         """Write the scores of the windows at `pick` to the rows of their newest readings."""
-        rows = self.rows
-        for start in range(pick.start, pick.stop, _BATCH):
-            batch = slice(start, min(start + _BATCH, pick.stop))
+        rows, picked = self.rows, np.arange(len(self.starts))[pick]
+        for start in range(0, len(picked), _BATCH):
+            batch = picked[start : start + _BATCH]
             into[rows[batch]] = score_windows(detector, self.values(batch))
 
 
-def epoch_ms(times: pd.Series | pd.DatetimeIndex | Ints) -> Ints:
-    """Return times as epoch milliseconds; integers are taken to be that already.
+def interval_s(frame: pd.DataFrame, *, sensor: str, time: str) -> float:
+    """Return the median time from a reading of a sensor to its next; 0 where there is none."""
+    check_columns(frame, [sensor, time])
+    codes, _ = pd.factorize(frame[sensor])
+    times = epoch_ms(frame[time])
+    order = np.lexsort((times, codes))
+    steps_ms = np.diff(times[order])[np.diff(codes[order]) == 0]
+    return float(np.median(steps_ms)) / 1000 if len(steps_ms) else 0.0
+
+
+def usual_span_s(frame: pd.DataFrame, window: int, *, sensor: str, time: str) -> float | None:
+    """Return the gap rule of readings: three times what a window spans; None where that is 0."""
+    usual_s = interval_s(frame, sensor=sensor, time=time) * max(1, window - 1)
+    return float(np.ceil(usual_s * _GAPS)) or None
+
+
+def time_order(frame: pd.DataFrame, *, sensor: str, time: str) -> Ints:
+    """Return the rows by event time, those of one instant by sensor, and else as they stand.
+
+    Where no lateness is asked about, the order of rows says nothing: a file may hold sensor after
+    sensor, or the newest reading first. What is cut or sampled is then cut in this order.
 
     Examples
     --------
-    >>> epoch_ms(pd.to_datetime(pd.Series(["1970-01-01T00:00:01Z"])))
-    array([1000])
+    >>> frame = pd.DataFrame({"pump": ["b", "b", "a", "a"], "t": [9, 5, 9, 5]})
+    >>> time_order(frame, sensor="pump", time="t")
+    array([3, 1, 2, 0])
     """
-    if pd.api.types.is_integer_dtype(times):
-        return np.asarray(times, dtype=np.int64)
-    if not isinstance(getattr(times, "dtype", None), pd.DatetimeTZDtype):
-        raise DetectorError(
-            f"times are {times.dtype}, expected epoch milliseconds or timestamps with a zone",
-            hint="pandas.to_datetime(..., utc=True) makes them",
-        )
-    index = pd.DatetimeIndex(times)
-    if index.hasnans:
-        raise DetectorError(
-            f"{np.count_nonzero(index.isna())} of {len(index)} readings have no time"
-        )
-    return np.asarray(index.as_unit("ms").asi8, dtype=np.int64)
-
-
-def late(
-    times_ms: Ints, lateness_ms: int, partition: Sequence[object] | Ints | None = None
-) -> Bools:
-    """Return which readings, in arrival order, come too late to be scored.
-
-    Parameters
-    ----------
-    times_ms
-        Shape (n,), event times in arrival order.
-    lateness_ms
-        How far behind the largest event time seen a reading may come; at least 1, as in Flink.
-    partition
-        Shape (n,): source partition of each reading; one partition if left out.
-
-    Notes
-    -----
-    Late means at or below the largest event time seen before it in its source partition, less
-    the lateness. Source: Flink 1.20, BoundedOutOfOrdernessWatermarks with a watermark per reading.
-
-    Examples
-    --------
-    >>> late(np.array([10, 20, 15, 21]), 5)
-    array([False, False,  True, False])
-    """
-    if lateness_ms < 1:
-        raise DetectorError(f"lateness is {lateness_ms} ms, at least 1 is needed")
-    times = pd.Series(np.asarray(times_ms, dtype=np.int64))
-    if partition is None:
-        before = times.cummax().shift()
-    else:
-        by = np.asarray(partition)
-        before = times.groupby(by).cummax().groupby(by).shift()
-    # the first of a partition compares with NaN, and is not late; float64 is exact below 2**53 ms
-    return np.asarray(times <= before - lateness_ms, dtype=np.bool_)
-
-
-def late_readings(
-    frame: pd.DataFrame, *, time: str, lateness_ms: int | None, partition: str | None
-) -> Bools:
-    """Return which readings of a frame are late; none is if `lateness_ms` is None."""
-    _present(frame, [time] if partition is None else [time, partition])
-    if lateness_ms is None:
-        return np.zeros(len(frame), dtype=np.bool_)
-    by = None if partition is None else pd.factorize(frame[partition])[0].astype(np.int64)
-    return late(epoch_ms(frame[time]), lateness_ms, by)
+    check_columns(frame, [sensor, time])
+    codes, sensors = pd.factorize(frame[sensor])
+    names = np.array([str(name) for name in sensors], dtype=object)
+    rank = np.empty(len(names) + 1, dtype=np.int64)
+    rank[np.argsort(names, kind="stable")] = np.arange(len(names))
+    rank[-1] = len(names)  # of readings without a sensor, whose code is -1
+    order: Ints = np.lexsort((rank[codes], epoch_ms(frame[time])))
+    return order
 
 
 def index_windows(
@@ -177,7 +149,7 @@ def index_windows(
     keep
         Shape (len(frame),): readings to use, all if left out.
     """
-    _present(frame, [sensor, time, *channels])
+    check_columns(frame, [sensor, time, *channels])
     codes, _ = pd.factorize(frame[sensor])
     usable = codes >= 0 if keep is None else (codes >= 0) & keep
     kept = np.flatnonzero(usable)
@@ -185,18 +157,11 @@ def index_windows(
     order = np.lexsort((times, codes[kept]))  # stable: arrival decides between equal times
     codes, times = codes[kept][order], times[order]
     readings = _numbers(frame, channels)[kept[order]]
+    readings[~np.isfinite(readings)] = np.nan  # missing, to a fit as to a score
     starts = _whole(codes, times, readings, window=window, max_span_s=max_span_s, missing=missing)
     placed = kept[order].astype(np.int64)
     starts = starts[np.argsort(placed[starts + window - 1], kind="stable")]
     return WindowIndex(readings, placed, starts, window)
-
-
-def _present(frame: pd.DataFrame, names: Sequence[str]) -> None:
-    for name in names:
-        if name not in frame.columns:
-            raise DetectorError(
-                f"the readings have no column {name!r}", hint=did_you_mean(name, map(str, frame))
-            )
 
 
 def _numbers(frame: pd.DataFrame, channels: Sequence[str]) -> Floats:
@@ -227,8 +192,8 @@ def _whole(
     whole = codes[:n] == codes[window - 1 :]
     if max_span_s is not None:
         whole &= times[window - 1 :] - times[:n] <= round(max_span_s * 1000)
-    bad = np.isinf(readings) if missing else ~np.isfinite(readings)
-    holes = np.concatenate([[0], np.cumsum(bad.any(axis=1))])
+    bad = np.zeros(len(readings), bool) if missing else np.isnan(readings).any(axis=1)
+    holes = np.concatenate([[0], np.cumsum(bad)])
     whole &= holes[window:] == holes[:n]
     return np.flatnonzero(whole).astype(np.int64)
 
@@ -279,6 +244,7 @@ def score_readings(
     time: str = "event_time",
     max_span_s: float | None = None,
     lateness_ms: int | None = None,
+    ahead_ms: int | None = None,
     partition: str | None = None,
 ) -> Floats:
     """Return the score of every reading, as the stream gives it.
@@ -290,17 +256,26 @@ def score_readings(
     max_span_s
         The gap rule; if left out, the one that the detector was fitted with.
     lateness_ms
-        Readings later than this are left out (`late`); None: none is.
+        Readings later than this are left out (`partition_time`); None: none is.
+    ahead_ms
+        With it, so are those that lead their partition's by more; None: none.
     partition
-        Column with the source partition, for `lateness_ms`; one partition if left out.
+        Column with the source partition; if left out, the message ids say it, if there are any.
 
     Returns
     -------
     scores
-        Shape (len(frame),), NaN where there is none: late, warming up, missing value, gap.
+        Shape (len(frame),), NaN where there is none: late, ahead, warming up, missing value, gap.
     """
     limit = max_span_s if max_span_s is not None else getattr(detector, "max_span_s", None)
-    gone = late_readings(frame, time=time, lateness_ms=lateness_ms, partition=partition)
+    gone = arrivals_of(
+        frame,
+        sensor=sensor,
+        time=time,
+        lateness_ms=lateness_ms,
+        ahead_ms=ahead_ms,
+        partition=partition,
+    ).left_out
     index = index_windows(
         frame,
         sensor=sensor,

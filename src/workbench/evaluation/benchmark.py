@@ -1,234 +1,143 @@
-"""Run a detector over NAB, one setting for all files, and judge what it found.
+"""A specification against public labelled sets, causally, beside floors that anyone can write.
 
-Two figures with two aims: VUS-PR of the scores (are the wrong stretches scored above the others?)
-and the NAB score of the onsets (is one early call made for each?). Both from the same causal pass.
+Of each series the first readings are learnt from and nothing of the others is known; one setting
+serves all. Beside it stand, in every table: `random` and `constant`, which know nothing, `robust_z`
+(the worst channel against its training median) and `windowed_pca` (what the components of windows
+of 64 readings leave), a page of numpy each.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from workbench.detectors import resolve
-from workbench.errors import DetectorError, EvaluationError
-from workbench.evaluation.causal import causal_scores, transductive_scores
-from workbench.evaluation.curves import auc_pr, period, vus_pr
-from workbench.evaluation.nab import NabSeries
-from workbench.evaluation.nab_score import NabScore, nab_score
-from workbench.evaluation.onsets import onsets, surprise
-from workbench.evaluation.ranking import FLOORS, floor_scores
+from workbench.arrays import Floats
+from workbench.detectors import fit, look, score_readings
+from workbench.errors import EvaluationError, WorkbenchError
+from workbench.evaluation.curves import DEFAULT_PERIOD, auc_pr, vus_pr
+from workbench.evaluation.labelled_folders import LabelledSeries, read_folder
+from workbench.evaluation.ranking import floor_scores
 
-Floats = NDArray[np.float64]
-
-SETTLING = 0.3  # of probation: the first fit, so that the rest of it shows what scores are usual
+_LONG = 64  # readings of a window of the PCA
 
 
 @dataclass(frozen=True, eq=False)
-class NabPass:
-    """A detector's scores on series of NAB.
+class Benchmark:
+    """What became of each series of a set.
 
     Attributes
     ----------
-    detector
-        The name in the leaderboard.
-    series, scores
-        Each series and its scores (n,), NaN where there is none.
+    rows
+        For `leaderboard` and `summary`: `detector`, `series`, `vus_pr`, `auc_pr`.
     refused
-        Series on which no detector could be fitted, with the reason; their scores are all NaN.
-    seconds
-        How long fitting and scoring took.
+        Why others have no row, by series.
+    quiet
+        Series without a labelled reading to judge, where no figure exists.
     """
 
-    detector: str
-    series: tuple[NabSeries, ...] = field(repr=False)
-    scores: tuple[Floats, ...] = field(repr=False)
-    refused: Mapping[str, str]
-    seconds: float
-
-    def pairs(self, half: int | None = None) -> list[tuple[NabSeries, Floats]]:
-        """Return series with their scores: all, or those of one half (0 or 1, every other)."""
-        both = list(zip(self.series, self.scores, strict=True))
-        return both if half is None else both[half::2]
-
-    def called(self, series: NabSeries, threshold: float) -> pd.DataFrame:
-        """Return the rows of a series that score at or above a threshold, as alerts of one row."""
-        scores = dict(zip(self.series, self.scores, strict=True))[series]
-        rows = np.flatnonzero(scores >= threshold)  # NaN never is
-        starts = series.frame()["event_time"].iloc[rows[rows >= series.probation]]
-        stops = starts + pd.Timedelta(milliseconds=1)
-        return pd.DataFrame({"sensor": series.name, "start": starts, "stop": stops})
+    rows: list[dict[str, object]]
+    refused: Mapping[str, WorkbenchError]
+    quiet: tuple[str, ...]
 
 
-def run_nab(
-    spec: Mapping[str, Any],
-    series: Sequence[NabSeries],
+def benchmark(
+    specs: Mapping[str, Mapping[str, Any]],
+    folder: str | Path,
     *,
-    name: str = "",
+    learn: float = 0.5,
     seed: int = 0,
-    hindsight: bool = False,
-) -> NabPass:
-    """Return a detector's scores on series of NAB, by NAB's rules.
+    progress: Callable[[str], None] | None = None,
+) -> Benchmark:
+    """Return the figures of specifications on every series of a folder, beside the floors.
 
     Parameters
     ----------
-    spec
-        As for `detectors.fit`; `channels` may be left out (NAB has one: `value`).
-    name
-        In the leaderboard; if left out, the detector's.
-    hindsight
-        Break the rules: fit on each whole series. For the transductive gap only.
+    specs
+        By their name in the table. One that names no channels takes all that move.
+    folder
+        As `read_folder` tells them apart.
+    learn
+        Share to learn from, where the set does not say.
+    progress
+        Is told the name of each series before it is judged.
 
     Raises
     ------
-    DetectorError
-        If the specification is wrong.
+    EvaluationError
+        If there is no series, or none has a labelled reading.
     """
-    spec = {"channels": ["value"], **spec}
-    resolved = resolve(spec)
-    began = time.perf_counter()
-    found: list[Floats] = []
-    refused: dict[str, str] = {}
-    for one in tqdm(series, desc=name or resolved["name"], unit="series", disable=None):
+    rows: list[dict[str, object]] = []
+    refused: dict[str, WorkbenchError] = {}
+    quiet: list[str] = []
+    for series in read_folder(folder, learn=learn):
+        if not isinstance(series, LabelledSeries):
+            name, refused[name] = series
+            continue
+        if not series.wrong[series.learn :].any():
+            quiet.append(series.name)
+            continue
+        if progress is not None:
+            progress(series.name)
         try:
-            found.append(_scores(spec, one, resolved["window"], hindsight=hindsight, seed=seed))
-        except DetectorError as error:
-            refused[one.name] = error.message
-            found.append(np.full(len(one.readings), np.nan))
-    taken = time.perf_counter() - began
-    return NabPass(name or resolved["name"], tuple(series), tuple(found), refused, taken)
+            rows += _judged(specs, series, seed)
+        except WorkbenchError as err:
+            refused[series.name] = err
+    if not rows:
+        raise next(iter(refused.values()), EvaluationError("no series has a labelled reading"))
+    return Benchmark(rows, refused, tuple(quiet))
 
 
-def _scores(
-    spec: Mapping[str, Any], series: NabSeries, window: int, *, hindsight: bool, seed: int
-) -> Floats:
-    frame = series.frame()
-    if hindsight:
-        return transductive_scores(spec, frame, sensor="sensor", seed=seed)
-    settled = max(int(SETTLING * series.probation), window + 15)
-    if spec.get("refit") and settled < series.probation:
-        try:
-            return causal_scores(spec, frame, learn=settled, sensor="sensor", seed=seed)
-        except DetectorError:  # constant so far, or too short: learn from all of probation
-            pass
-    return causal_scores(spec, frame, learn=series.probation, sensor="sensor", seed=seed)
-
-
-def nab_floors(series: Sequence[NabSeries], *, seed: int = 0) -> list[NabPass]:
-    """Return passes of the two floors, which know nothing: `random` and `constant`."""
-    made = [floor_scores(len(one.readings), seed=seed + at) for at, one in enumerate(series)]
+def _judged(
+    specs: Mapping[str, Mapping[str, Any]], series: LabelledSeries, seed: int
+) -> list[dict[str, object]]:
+    scores = _scores(specs, series, seed)
+    wrong = series.wrong[series.learn :]
     return [
-        NabPass(floor, tuple(series), tuple(one[floor] for one in made), {}, 0.0)
-        for floor in FLOORS
+        {
+            "detector": name,
+            "series": series.name,
+            "vus_pr": vus_pr(wrong, found[series.learn :], buffer=DEFAULT_PERIOD),
+            "auc_pr": auc_pr(wrong, found[series.learn :]),
+        }
+        for name, found in scores.items()
     ]
 
 
-def judge_nab(found: NabPass) -> list[dict[str, object]]:
-    """Return a row for each labelled series: `detector`, `series`, `vus_pr`, `auc_pr`.
+def _scores(
+    specs: Mapping[str, Mapping[str, Any]], series: LabelledSeries, seed: int
+) -> dict[str, Floats]:
+    """Return the scores of the floors and of each specification, all fitted on the first part."""
+    scores = floor_scores(len(series.frame), seed=seed)
+    training = series.frame[: series.learn]
+    kept = look(training, sensor="sensor", time="event_time").kept
+    scores["robust_z"] = _robust_z(series, kept)
+    windowed = {
+        "name": "reconstruction", "window": min(_LONG, max(2, series.learn // 8)),
+        "missing": "fill", "sample": 2000,
+    }  # fmt: skip
+    for name, spec in {"windowed_pca": windowed, **specs}.items():
+        wanted = dict(spec) if spec.get("channels") or spec["name"] == "auto" else {
+            **spec, "channels": list(kept),
+        }  # fmt: skip
+        detector = fit(wanted, training, sensor="sensor", seed=seed)
+        scores[name] = score_readings(detector, series.frame, sensor="sensor")
+    return scores
 
-    Probation is left out; the buffer is the series' period, as in TSB-AD.
+
+def _robust_z(series: LabelledSeries, kept: tuple[str, ...]) -> Floats:
+    """Return the deviations of the worst channel; where most readings are equal, of the standard.
+
+    Written out, as it must refuse nothing.
     """
-    rows: list[dict[str, object]] = []
-    for series, scores in found.pairs():
-        labels, judged = series.labels[series.probation :], scores[series.probation :]
-        if not labels.any():
-            continue
-        volume = vus_pr(labels, judged, buffer=period(series.readings))
-        figures = {"vus_pr": volume, "auc_pr": auc_pr(labels, judged)}
-        rows.append({"detector": found.detector, "series": series.name, **figures})
-    return rows
-
-
-def calls(found: NabPass, *beside: NabPass, memory: int = 20_000, quiet: int = 100) -> NabPass:
-    """Return a pass whose scores are calls, from 0 to 1: what the NAB score judges.
-
-    Parameters
-    ----------
-    beside
-        Passes of other detectors over the same series: the mean surprise of all makes the call.
-    memory, quiet
-        See `surprise` and `onsets`; rows.
-    """
-    made = []
-    for series, *scores in zip(
-        found.series, found.scores, *(one.scores for one in beside), strict=True
-    ):
-        level = np.mean([surprise(one, memory=memory) for one in scores], axis=0)
-        level[: series.probation] = 0.0
-        risen = onsets(level, quiet=quiet)
-        made.append(risen / (1.0 + risen))
-    name = " + ".join(one.detector for one in (found, *beside))
-    return NabPass(name, found.series, tuple(made), found.refused, found.seconds)
-
-
-def swapped_nab(passes: Sequence[NabPass]) -> pd.DataFrame:
-    """Return NAB scores of settings chosen on one half of the series and judged on the other.
-
-    The better setting and its threshold come from the half `chosen_on`; nothing of the other half
-    is known to them.
-
-    Parameters
-    ----------
-    passes
-        Of calls, one per setting, on the same series.
-
-    Returns
-    -------
-    table
-        `chosen_on` (0 or 1), `setting`, `threshold`, `chosen_score`, `other_score`.
-    """
-    rows = []
-    for half in (0, 1):
-        best, setting = _best(passes, half)
-        other = nab_score(setting.pairs(1 - half), threshold=best.threshold)
-        rows.append((half, setting.detector, best.threshold, best.score, other.score))
-    columns = ["chosen_on", "setting", "threshold", "chosen_score", "other_score"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _best(passes: Sequence[NabPass], half: int) -> tuple[NabScore, NabPass]:
-    if not passes:
-        raise EvaluationError("no settings to choose from")
-    scored = [(nab_score(one.pairs(half)), one) for one in passes]
-    return max(scored, key=lambda pair: pair[0].score)
-
-
-def swapped(rows: Sequence[Mapping[str, object]], *, headline: str = "vus_pr") -> pd.DataFrame:
-    """Return a figure of settings chosen on one half of the series and judged on the other.
-
-    Parameters
-    ----------
-    rows
-        As for `leaderboard`; every setting judged on the same series. Halves are every other
-        series in order of their names.
-
-    Returns
-    -------
-    table
-        `chosen_on` (0 or 1), `setting`, `chosen_mean`, `other_mean`, `series` (judged).
-
-    Examples
-    --------
-    >>> rows = [{"detector": d, "series": s, "vus_pr": v} for d, s, v in
-    ...         [("a", "1", 0.9), ("b", "1", 0.1), ("a", "2", 0.2), ("b", "2", 0.3)]]
-    >>> swapped(rows)[["setting", "chosen_mean", "other_mean"]].to_numpy().tolist()
-    [['a', 0.9, 0.2], ['b', 0.3, 0.1]]
-    """
-    if not rows:
-        raise EvaluationError("no settings to choose from")
-    table = pd.DataFrame([dict(row) for row in rows])
-    wide = table.pivot_table(index="series", columns="detector", values=headline)
-    chosen = []
-    for half in (0, 1):
-        own, other = wide.iloc[half::2].mean(), wide.iloc[1 - half :: 2].mean()
-        setting = str(own.idxmax())
-        count = len(wide.iloc[1 - half :: 2])
-        chosen.append((half, setting, own[setting], other[setting], count))
-    columns = ["chosen_on", "setting", "chosen_mean", "other_mean", "series"]
-    return pd.DataFrame(chosen, columns=columns)
+    values = series.frame[list(kept)].to_numpy(dtype=np.float64, na_value=np.nan)
+    learnt = values[: series.learn]
+    median = np.nanmedian(learnt, axis=0)
+    spread = np.nanmedian(np.abs(learnt - median), axis=0)
+    deviation = np.nanstd(learnt, axis=0)
+    spread = np.where(spread > 0, spread, np.where(deviation > 0, deviation, 1.0))
+    scores: Floats = np.nan_to_num(np.abs(values - median) / spread).max(axis=1)
+    return scores

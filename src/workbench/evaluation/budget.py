@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from workbench.detectors import EpisodeRule, episodes
+from workbench.arrays import Bools, Floats, Ints, Objects
+from workbench.detectors import EpisodeRule, alarm_starts, episodes
 from workbench.errors import EvaluationError
-from workbench.evaluation.events import EventReport, event_report
+from workbench.evaluation.events import DAY_MS, EventReport, event_report, within
+from workbench.times import epoch_ms
 
 LEVELS = 120  # thresholds tried
 
@@ -26,9 +27,9 @@ class AtBudget:
 
 
 def recall_at(
-    times_ms: NDArray[np.int64],
-    sensors: NDArray[np.object_],
-    scores: NDArray[np.float64],
+    times_ms: Ints,
+    sensors: Objects,
+    scores: Floats,
     labels: pd.DataFrame,
     *,
     false_per_sensor_day: float,
@@ -57,24 +58,44 @@ def recall_at(
     EvaluationError
         If no reading has a score, or the budget is negative.
     """
-    known = scores[np.isfinite(scores)]
-    if not len(known):
+    finite = scores[np.isfinite(scores)]
+    if not len(finite):
         raise EvaluationError(f"none of {len(scores)} readings has a score")
     if false_per_sensor_day < 0:
         raise EvaluationError(f"the budget is {false_per_sensor_day} false alerts, not >= 0")
-    chosen = list(names)
-    best: AtBudget | None = None
-    for threshold in _levels(known):
-        found = episodes(times_ms, sensors, scores, threshold, rule or EpisodeRule())
-        report = event_report(found, labels, span=span, sensors=chosen)
-        fits = report.false_alerts_per_sensor_day <= false_per_sensor_day
-        if fits and (best is None or report.found > best.report.found):
-            best = AtBudget(report.recall, threshold, report)
-    assert best is not None  # noqa: S101 - above the largest score nothing alarms
-    return best
+    chosen, rule = sorted(set(names)), rule or EpisodeRule()
+    start_ms, stop_ms = (int(bound) for bound in epoch_ms(pd.Series(span, dtype=object)))
+    most = false_per_sensor_day * len(chosen) * (stop_ms - start_ms) / DAY_MS
+    counts = (
+        (times_ms >= start_ms)
+        & (times_ms < stop_ms)
+        & np.isin(np.asarray(sensors, dtype=str), chosen)
+    )
+    inside = _inside(times_ms, sensors, within(labels, chosen, start_ms, stop_ms))
+    levels, most_found, best = _levels(finite), -1, float(finite.max())
+    started = alarm_starts(times_ms, sensors, scores, levels, rule)
+    for threshold, starts in zip(levels, started, strict=True):
+        faults = inside[:, starts[counts[starts]]]
+        found = int(faults.any(axis=1).sum())
+        if (~faults.any(axis=0)).sum() <= most and found > most_found:
+            most_found, best = found, threshold
+    report = event_report(
+        episodes(times_ms, sensors, scores, best, rule), labels, span=span, sensors=chosen
+    )
+    return AtBudget(report.recall, best, report)
 
 
-def _levels(known: NDArray[np.float64]) -> list[float]:
+def _inside(times_ms: Ints, sensors: Objects, events: pd.DataFrame) -> Bools:
+    """Return (events, readings): which reading lies in which event of its sensor."""
+    bounds = zip(events["sensor"], epoch_ms(events["start"]), epoch_ms(events["stop"]), strict=True)
+    rows = [
+        (sensors == sensor) & (times_ms >= start) & (times_ms < stop)
+        for sensor, start, stop in bounds
+    ]
+    return np.array(rows, dtype=np.bool_).reshape(len(rows), len(times_ms))
+
+
+def _levels(scores: Floats) -> list[float]:
     """Return thresholds from the largest score downwards, dense where scores are rare."""
-    shares = np.concatenate([[0.0], np.geomspace(1 / len(known), 1.0, LEVELS)])
-    return [float(one) for one in np.unique(np.quantile(known, 1 - shares))[::-1]]
+    shares = np.concatenate([[0.0], np.geomspace(1 / len(scores), 1.0, LEVELS)])
+    return [float(level) for level in np.unique(np.quantile(scores, 1 - shares))[::-1]]

@@ -13,14 +13,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from workbench.detectors import epoch_ms, fit, late, replay_refits, resolve, score_readings
+from workbench.arrays import Bools, Floats
+from workbench.detectors import (
+    before_instant,
+    fit,
+    late,
+    replay_refits,
+    resolve,
+    score_readings,
+    time_order,
+)
 from workbench.errors import EvaluationError
-
-Floats = NDArray[np.float64]
-
-LATENESS_MS = 1  # readings that go back in time are late, so no window holds a later arrival
+from workbench.times import epoch_ms
 
 
 def causal_scores(
@@ -30,6 +35,7 @@ def causal_scores(
     learn: int,
     sensor: str,
     time: str = "event_time",
+    lateness_ms: int | None = None,
     seed: int = 0,
 ) -> Floats:
     """Return each reading's score by the detector in force when it arrived.
@@ -39,16 +45,22 @@ def causal_scores(
     spec
         As for `detectors.fit`. With a `refit` policy it is fitted again as that says.
     frame
-        Readings in arrival order; those that go back in time are late and get no score.
+        Readings, in any order unless a lateness is given.
     learn
-        The first fit is on this many rows.
+        The first fit is on so many readings, the first in time; or fewer, where several are of
+        one instant: an instant is learnt from as a whole or not at all.
     sensor, time
         Columns.
+    lateness_ms
+        Take the rows in arrival order; those later than this get no score, and the first `learn`
+        rows are learnt from. With 1, whatever goes back in time is late. None: none is late, all
+        arrive in order of time.
 
     Returns
     -------
     scores
-        Shape (n,), NaN for the first `learn` readings, and where there is none.
+        Shape (n,), in the order of the frame; NaN for what the first fit learnt from, and where
+        there is none.
 
     Raises
     ------
@@ -61,6 +73,29 @@ def causal_scores(
         raise EvaluationError(
             f"{learn} of {len(frame)} readings are to be learnt from, some must be, and some not"
         )
+    order = np.arange(len(frame))
+    if lateness_ms is None:
+        order = time_order(frame, sensor=sensor, time=time)
+        learn = before_instant(epoch_ms(frame[time])[order], learn)
+    scores: Floats = np.empty(len(frame))
+    scores[order] = _in_order(
+        spec, frame.iloc[order], learn, sensor=sensor, time=time, lateness_ms=lateness_ms, seed=seed
+    )
+    return scores
+
+
+def _in_order(
+    spec: Mapping[str, Any],
+    frame: pd.DataFrame,
+    learn: int,
+    *,
+    sensor: str,
+    time: str,
+    lateness_ms: int | None,
+    seed: int,
+) -> Floats:
+    if not learn:
+        raise EvaluationError("all readings are of one instant, so none is left to learn from")
     if resolve(spec)["refit"] is not None:
         adapted = replay_refits(
             spec,
@@ -69,13 +104,21 @@ def causal_scores(
             time=time,
             alerts_per_sensor_day=None,
             first=learn,
-            lateness_ms=LATENESS_MS,
+            lateness_ms=lateness_ms,
             seed=seed,
         )
         return adapted.scores
-    scores = _fitted_on(learn, spec, frame, sensor=sensor, time=time, seed=seed)
+    learnt = frame[:learn][_kept(frame, time, lateness_ms)[:learn]]
+    detector = fit(spec, learnt, sensor=sensor, time=time, seed=seed)
+    scores = score_readings(detector, frame, sensor=sensor, time=time, lateness_ms=lateness_ms)
     scores[:learn] = np.nan
     return scores
+
+
+def _kept(frame: pd.DataFrame, time: str, lateness_ms: int | None) -> Bools:
+    if lateness_ms is None:
+        return np.ones(len(frame), dtype=np.bool_)
+    return ~late(epoch_ms(frame[time]), lateness_ms)
 
 
 def transductive_scores(
@@ -84,16 +127,14 @@ def transductive_scores(
     *,
     sensor: str,
     time: str = "event_time",
+    lateness_ms: int | None = None,
     seed: int = 0,
 ) -> Floats:
-    """Return each reading's score by one detector fitted on all of them, later ones included."""
+    """Return each reading's score by one detector fitted on all of them, later ones included.
+
+    The parameters are those of `causal_scores`.
+    """
     once = {**spec, "refit": None}
-    return _fitted_on(len(frame), once, frame, sensor=sensor, time=time, seed=seed)
-
-
-def _fitted_on(
-    learn: int, spec: Mapping[str, Any], frame: pd.DataFrame, *, sensor: str, time: str, seed: int
-) -> Floats:
-    kept = ~late(epoch_ms(frame[time]), LATENESS_MS)
-    detector = fit(spec, frame[:learn][kept[:learn]], sensor=sensor, time=time, seed=seed)
-    return score_readings(detector, frame, sensor=sensor, time=time, lateness_ms=LATENESS_MS)
+    kept = frame[_kept(frame, time, lateness_ms)]
+    detector = fit(once, kept, sensor=sensor, time=time, seed=seed)
+    return score_readings(detector, frame, sensor=sensor, time=time, lateness_ms=lateness_ms)

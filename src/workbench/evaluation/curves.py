@@ -7,13 +7,11 @@ all: nothing would ever be raised for it.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from workbench.arrays import Bools, Floats, Ints
+from workbench.compiled import compiled
 from workbench.errors import EvaluationError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 THRESHOLDS = 250  # TSB-AD's default
 DEFAULT_PERIOD = 125  # TSB-AD's, where the autocorrelation shows none
@@ -133,7 +131,7 @@ def period(values: ArrayLike) -> int:
     return best + 3 if 3 <= best <= 300 else DEFAULT_PERIOD
 
 
-def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
+def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[Bools, Floats]:
     wrong = np.asarray(labels).astype(bool)
     values = np.array(scores, dtype=np.float64)
     if wrong.ndim != 1 or wrong.shape != values.shape:
@@ -148,9 +146,9 @@ def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], F
     return wrong, values
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _volume(
-    wrong: NDArray[np.bool_],
+    wrong: Bools,
     passed: Ints,
     predicted: Floats,
     starts: Ints,
@@ -163,9 +161,9 @@ def _volume(
     return total / (buffer + 1)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _softened_precision(
-    wrong: NDArray[np.bool_],
+    wrong: Bools,
     passed: Ints,
     predicted: Floats,
     starts: Ints,
@@ -174,7 +172,7 @@ def _softened_precision(
 ) -> float:
     """Average precision with the labels' edges softened over `width` readings."""
     n, count, half = len(wrong), len(predicted), width // 2
-    hard, soft, seen = np.zeros(count), np.zeros(count), np.zeros(count)
+    hard, soft, starting = np.zeros(count), np.zeros(count), np.zeros(count)
     groups, position, earliest = 0, 0, count
     for k in range(len(starts)):
         begin, end = max(position, starts[k] - half), min(n, stops[k] + half)
@@ -186,21 +184,21 @@ def _softened_precision(
                 soft[passed[i]] += _weight(i, k, starts, stops, width, half)
         position = end
         if k + 1 == len(starts) or stops[k] - 1 + half < starts[k + 1] - half:
-            seen[earliest] += 1.0  # events whose softened edges meet are found as one
+            starting[earliest] += 1.0  # events whose softened edges meet are found as one
             groups, earliest = groups + 1, count
     positives = hard.sum()
-    area = hits = extra = found = before = 0.0
+    area = hits = extra = events = before = 0.0
     for j in range(count):
         hits += hard[j] + soft[j]
         extra += soft[j]
-        found += seen[j]
-        recall = min(hits / (positives + extra / 2), 1.0) * found / groups
+        events += starting[j]
+        recall = min(hits / (positives + extra / 2), 1.0) * events / groups
         area += (recall - before) * hits / predicted[j]
         before = recall
     return area
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _weight(i: int, near: int, starts: Ints, stops: Ints, width: int, half: int) -> float:
     """What an unlabelled reading next to labelled events counts: sums, at most 1."""
     k = near

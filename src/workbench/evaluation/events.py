@@ -8,7 +8,8 @@ What a person gets is the alert at the start of an episode, so that instant deci
 
 An episode that began before an event and runs into it finds nothing: nobody is called anew.
 (By overlap alone, an alarm that never goes off would find every fault without one false alert.)
-Several alerts in one event are all true. Nothing is point-adjusted.
+Several alerts in one event are all true. Nothing is point-adjusted. How long alarms last is counted
+beside (`alarm_share`): one that never ends is a single alert, and not quiet.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from workbench.cards import Card, Shown
+from workbench.arrays import Ints
+from workbench.cards import Card, HasCard
 from workbench.errors import EvaluationError
-from workbench.evaluation.labels import epoch_ms
+from workbench.evaluation.alarm_time import AlarmTime, alarm_time, judged_s
+from workbench.evaluation.labels import labelled
+from workbench.times import epoch_ms
 
 DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, eq=False)
-class EventReport(Shown):
+class EventReport(HasCard):
     """Alerts against labels over one span.
 
     Attributes
@@ -39,9 +42,11 @@ class EventReport(Shown):
     alerts, false_alerts
         Episodes that start in the span, and those of them that start in no event.
     sensor_days
-        Sensors times the span's length, days.
+        Sensors times the span's length, less what is left out, days; 0: nothing is judged.
     table
         One row per event: `sensor`, `start`, `stop`, `kind`, `found`, `delay_s` (NaN: missed).
+    time
+        Time outside of events, and under an alarm there.
     """
 
     events: int
@@ -50,6 +55,7 @@ class EventReport(Shown):
     false_alerts: int
     sensor_days: float
     table: pd.DataFrame = field(repr=False)
+    time: AlarmTime
 
     @property
     def recall(self) -> float:
@@ -88,8 +94,18 @@ class EventReport(Shown):
 
     @property
     def false_alerts_per_sensor_day(self) -> float:
-        """False alerts for each sensor and day of the span."""
-        return self.false_alerts / self.sensor_days
+        """False alerts for each sensor and day of the span; NaN where no time of it is judged."""
+        return self.false_alerts / self.sensor_days if self.sensor_days else math.nan
+
+    @property
+    def alerts_per_sensor_day(self) -> float:
+        """All alerts for each sensor and day of the span; NaN where no time of it is judged."""
+        return self.alerts / self.sensor_days if self.sensor_days else math.nan
+
+    @property
+    def alarm_share(self) -> float:
+        """Share of the time outside of events that is under an alarm; NaN where not known."""
+        return self.time.share
 
     @property
     def kinds(self) -> pd.DataFrame:
@@ -108,9 +124,11 @@ class EventReport(Shown):
     def card(self) -> Card:
         """Return what a notebook shows of it."""
         facts = {
+            "not judged": "" if self.sensor_days else "all of the span is left out",
             "events found": f"{self.found} of {self.events}",
             "alerts": f"{self.alerts}, {self.false_alerts} of them false",
             "false alerts": f"{self.false_alerts_per_sensor_day:.3g} per sensor and day",
+            "in alarm": f"{self.alarm_share:.2%} of the time outside of events",
             "delay": f"{self.delay_median_s:,.0f} s in the median, "
             f"{self.delay_p90_s:,.0f} s at the 90th percentile",
         }
@@ -120,14 +138,16 @@ class EventReport(Shown):
 
     def metrics(self) -> dict[str, float | int | None]:
         """Return the figures as one flat mapping for JSON; None where a figure does not exist."""
-        names = ("recall", "precision", "f1", "delay_median_s", "delay_p90_s")
+        names = (
+            "recall", "precision", "f1", "delay_median_s", "delay_p90_s", "alarm_share",
+            "false_alerts_per_sensor_day",
+        )  # fmt: skip
         figures: dict[str, float | int | None] = {
             name: None if math.isnan(value) else value
             for name, value in ((name, getattr(self, name)) for name in names)
         }
         counts = ("events", "found", "alerts", "false_alerts")
         figures.update({name: getattr(self, name) for name in counts})
-        figures["false_alerts_per_sensor_day"] = self.false_alerts_per_sensor_day
         return figures
 
 
@@ -137,20 +157,26 @@ def event_report(
     *,
     span: tuple[pd.Timestamp, pd.Timestamp],
     sensors: Iterable[str],
+    left_out: pd.DataFrame | None = None,
 ) -> EventReport:
     """Return how alert episodes compare with the labelled events of a span.
 
     Parameters
     ----------
     episodes
-        Columns `sensor`, `start` (UTC timestamps or epoch ms): the readings that set an alert.
+        Columns `sensor`, `start` (UTC timestamps or epoch ms): the readings that set an alert; and
+        `stop`, without which the time in alarm is not known.
     labels
         As from `read_labels`.
     span
-        What was scored, [start, stop), UTC. Events and episodes that start outside are not counted.
+        What was scored, [start, stop), UTC. Events and episodes that start outside are not counted;
+        an episode in an event that began before it is not false.
     sensors
         Those scored; events and episodes of others are not counted. A quiet sensor belongs here
         too: it adds to the sensor-days.
+    left_out
+        Spans, as labels are, that are not judged: neither alerts nor events that start in one, nor
+        its time.
 
     Raises
     ------
@@ -161,15 +187,19 @@ def event_report(
     -----
     The module's first lines say what counts as found and as false.
     """
-    start_ms, stop_ms = (int(pd.Timestamp(one).timestamp() * 1000) for one in span)
+    start_ms, stop_ms = epoch_ms(pd.Series(span, dtype=object))
     names = sorted(set(sensors))
     if stop_ms <= start_ms:
         raise EvaluationError(f"the span stops at {span[1]}, not after its start {span[0]}")
     if not names:
         raise EvaluationError("no sensor is named, at least one is needed")
-    alerts = _within(episodes, names, start_ms, stop_ms)
-    events = _within(labels, names, start_ms, stop_ms)
-    first_ms, true = _match(alerts, events)
+    alerts, events = (
+        _outside(within(rows, names, start_ms, stop_ms), left_out) for rows in (episodes, labels)
+    )
+    aside = labels.iloc[:0] if left_out is None else left_out
+    unusual = pd.concat([labels, aside]) if len(aside) else labels
+    first_ms = _first_ms(alerts, events)
+    true = labelled(epoch_ms(alerts["start"]), alerts["sensor"], labels)
     table = events[["sensor", "start", "stop"]].copy()
     table["kind"] = events.get("kind", "")
     table["found"] = first_ms >= 0
@@ -180,8 +210,9 @@ def event_report(
         found=int(table["found"].sum()),
         alerts=len(alerts),
         false_alerts=int((~true).sum()),
-        sensor_days=len(names) * (stop_ms - start_ms) / DAY_MS,
+        sensor_days=judged_s(aside, names, int(start_ms), int(stop_ms)) * 1000 / DAY_MS,
         table=table.reset_index(drop=True),
+        time=alarm_time(episodes, unusual, names, int(start_ms), int(stop_ms)),
     )
 
 
@@ -196,31 +227,36 @@ def joined(reports: Sequence[EventReport]) -> EventReport:
     if not reports:
         raise EvaluationError("no reports to join")
     return EventReport(
-        events=sum(one.events for one in reports),
-        found=sum(one.found for one in reports),
-        alerts=sum(one.alerts for one in reports),
-        false_alerts=sum(one.false_alerts for one in reports),
-        sensor_days=sum(one.sensor_days for one in reports),
-        table=pd.concat([one.table for one in reports], ignore_index=True),
+        events=sum(report.events for report in reports),
+        found=sum(report.found for report in reports),
+        alerts=sum(report.alerts for report in reports),
+        false_alerts=sum(report.false_alerts for report in reports),
+        sensor_days=sum(report.sensor_days for report in reports),
+        table=pd.concat([report.table for report in reports], ignore_index=True),
+        time=sum((report.time for report in reports), AlarmTime(0.0, 0.0)),
     )
 
 
-def _within(rows: pd.DataFrame, sensors: list[str], start_ms: int, stop_ms: int) -> pd.DataFrame:
+def within(rows: pd.DataFrame, sensors: list[str], start_ms: int, stop_ms: int) -> pd.DataFrame:
+    """Return the events or alerts of some sensors that start in [start_ms, stop_ms)."""
     starts = epoch_ms(rows["start"])
     return rows[rows["sensor"].isin(sensors) & (starts >= start_ms) & (starts < stop_ms)]
 
 
-def _match(
-    alerts: pd.DataFrame, events: pd.DataFrame
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the first alert of each event (epoch ms, -1: none) and which alerts are true."""
+def _outside(rows: pd.DataFrame, left_out: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the events or alerts that start in no span of those left out."""
+    if left_out is None or not len(left_out):
+        return rows
+    return rows[~labelled(epoch_ms(rows["start"]), rows["sensor"], left_out)]
+
+
+def _first_ms(alerts: pd.DataFrame, events: pd.DataFrame) -> Ints:
+    """Return the start of the first alert in each event, epoch ms; -1: none."""
     alert_ms, alert_sensors = epoch_ms(alerts["start"]), alerts["sensor"].to_numpy()
-    true = np.zeros(len(alerts), dtype=bool)
     first = np.full(len(events), -1, dtype=np.int64)
     bounds = zip(events["sensor"], epoch_ms(events["start"]), epoch_ms(events["stop"]), strict=True)
     for position, (sensor, start, stop) in enumerate(bounds):
         inside = (alert_sensors == sensor) & (alert_ms >= start) & (alert_ms < stop)
-        true |= inside
         if inside.any():
             first[position] = alert_ms[inside].min()
-    return first, true
+    return first

@@ -8,17 +8,20 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from workbench.arrays import Bools, Ints
 from workbench.endpoints import located
-from workbench.errors import EvaluationError, did_you_mean
+from workbench.errors import EvaluationError, TimesError, did_you_mean
+from workbench.times import epoch_ms, parse_column, timestamps
 
 REQUIRED = ("sensor", "start", "stop")
 OPTIONAL = ("kind", "channels")
-Event = tuple[str, pd.Timestamp, pd.Timestamp, str, tuple[str, ...]]
+_BETWEEN_MS = (0, 4_102_444_800_000)  # 1970 to 2100: an event may be labelled before it ends
 
 
 def read_labels(path: str | Path) -> pd.DataFrame:
@@ -27,8 +30,9 @@ def read_labels(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path
-        Columns `sensor,start,stop` and, if you like, `kind,channels`; times ISO-8601 with a
-        zone (`2026-01-12T06:00:00Z`); channels separated by a space.
+        Columns `sensor,start,stop` and, if you like, `kind,channels`; times as
+        `times.recognise` reads them, best ISO 8601 (`2026-01-12T06:00:00Z`), UTC where none has
+        an offset; channels separated by a space.
 
     Returns
     -------
@@ -40,7 +44,8 @@ def read_labels(path: str | Path) -> pd.DataFrame:
     ------
     EvaluationError
         If the file is missing, lacks a column, or a line has no sensor, a time that is not one,
-        a time without a zone, or ends before it starts; file and line are named.
+        or without an offset where others have one, or ends before it starts; file and line are
+        named.
     """
     path = located(path)
     if not path.is_file():
@@ -48,17 +53,43 @@ def read_labels(path: str | Path) -> pd.DataFrame:
     with path.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
         _check_header(reader.fieldnames or [], path)
-        rows = list(_rows(reader, path))
-    return _frame(rows)
-
-
-def _frame(
-    rows: list[tuple[str, pd.Timestamp, pd.Timestamp, str, tuple[str, ...]]],
-) -> pd.DataFrame:
-    labels = pd.DataFrame(rows, columns=[*REQUIRED, *OPTIONAL])
-    for name in ("start", "stop"):
-        labels[name] = pd.to_datetime(labels[name], utc=True).astype("datetime64[ms, UTC]")
+        events = list(_events(reader, path))
+    starts_ms, stops_ms = _bounds_ms(events, path)
+    for event, start_ms, stop_ms in zip(events, starts_ms, stops_ms, strict=True):
+        if stop_ms <= start_ms:
+            raise EvaluationError(
+                f"the event stops at {event.stop}, not after its start {event.start}",
+                where=f"{path}, line {event.line}",
+                hint="intervals are half open: [start, stop)",
+            )
+    labels = pd.DataFrame(events, columns=_Event._fields).drop(columns="line")
+    labels["start"], labels["stop"] = timestamps(starts_ms), timestamps(stops_ms)
     return labels.sort_values(["sensor", "start"], kind="stable", ignore_index=True)
+
+
+class _Event(NamedTuple):
+    """A line of the file; its times as they are written."""
+
+    line: int
+    sensor: str
+    start: str
+    stop: str
+    kind: str
+    channels: tuple[str, ...]
+
+
+def _bounds_ms(events: Sequence[_Event], path: Path) -> tuple[Ints, Ints]:
+    """Return starts and stops, all read by one rule; a stop may lie ahead."""
+    texts = [event.start for event in events] + [event.stop for event in events]
+    try:
+        bounds = parse_column(texts, between=_BETWEEN_MS)
+    except TimesError as err:
+        where = str(path)
+        if err.rows:
+            name = "start" if err.rows[0] < len(events) else "stop"
+            where += f", line {events[err.rows[0] % len(events)].line}, column {name}"
+        raise EvaluationError(err.message, where=where, hint=err.hint) from err
+    return bounds[: len(events)], bounds[len(events) :]
 
 
 def _check_header(header: Sequence[str], path: Path) -> None:
@@ -71,36 +102,17 @@ def _check_header(header: Sequence[str], path: Path) -> None:
             )
 
 
-def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[Event]:
+def _events(reader: csv.DictReader[str], path: Path) -> Iterator[_Event]:
     for row in reader:
-        where = f"{path}, line {reader.line_num}"
-        sensor = (row["sensor"] or "").strip()
+        sensor, start, stop, kind, channels = (
+            (row.get(name) or "").strip() for name in (*REQUIRED, *OPTIONAL)
+        )
         if not sensor:
-            raise EvaluationError("the sensor is empty", where=where)
-        start, stop = _time(row, "start", where), _time(row, "stop", where)
-        if stop <= start:
-            raise EvaluationError(
-                f"the event stops at {row['stop']}, not after its start {row['start']}",
-                where=where,
-                hint="intervals are half open: [start, stop)",
-            )
-        channels = tuple((row.get("channels") or "").split())
-        yield sensor, start, stop, (row.get("kind") or "").strip(), channels
+            raise EvaluationError("the sensor is empty", where=f"{path}, line {reader.line_num}")
+        yield _Event(reader.line_num, sensor, start, stop, kind, tuple(channels.split()))
 
 
-def _time(row: dict[str, str], name: str, where: str) -> pd.Timestamp:
-    text = (row[name] or "").strip()
-    example = "write it like 2026-01-12T06:00:00Z"
-    try:
-        time = pd.Timestamp(text or "nothing")  # pandas takes "" for a missing time
-    except ValueError as err:
-        raise EvaluationError(f"{name} {text!r} is not a time", where=where, hint=example) from err
-    if time.tzinfo is None:
-        raise EvaluationError(f"{name} {text!r} has no time zone", where=where, hint=example)
-    return time.tz_convert("UTC")
-
-
-def labelled(times_ms: ArrayLike, sensors: ArrayLike, labels: pd.DataFrame) -> NDArray[np.bool_]:
+def labelled(times_ms: ArrayLike, sensors: ArrayLike, labels: pd.DataFrame) -> Bools:
     """Return which readings lie in a labelled event of their own sensor.
 
     Parameters
@@ -123,17 +135,3 @@ def labelled(times_ms: ArrayLike, sensors: ArrayLike, labels: pd.DataFrame) -> N
     for sensor, start, stop in zip(labels["sensor"], starts, stops, strict=True):
         inside |= (names == sensor) & (times >= start) & (times < stop)
     return inside
-
-
-def epoch_ms(times: pd.Series) -> NDArray[np.int64]:
-    """Return UTC timestamps, or epoch milliseconds as they are, as epoch milliseconds.
-
-    Examples
-    --------
-    >>> epoch_ms(pd.Series(pd.to_datetime(["1970-01-01T00:00:01Z"])))
-    array([1000])
-    """
-    if pd.api.types.is_integer_dtype(times):
-        return times.to_numpy(dtype=np.int64)
-    stamps = pd.to_datetime(times, utc=True).dt.tz_localize(None)
-    return stamps.to_numpy(dtype="datetime64[ms]").astype(np.int64)

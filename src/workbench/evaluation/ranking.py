@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from workbench.arrays import Floats
 from workbench.errors import EvaluationError
 from workbench.evaluation.curves import DEFAULT_PERIOD, auc_pr, vus_pr
 from workbench.evaluation.labels import labelled
+from workbench.metrics import direction
 
 HEADLINE = "vus_pr"
 FLOORS = ("random", "constant")
@@ -48,17 +50,17 @@ def judge(
     wrong = labelled(times, names, labels)
     rows: list[dict[str, object]] = []
     for sensor in np.unique(names[wrong]):
-        own = np.flatnonzero(names == sensor)
-        own = own[np.argsort(times[own], kind="stable")]
+        rows_of_sensor = np.flatnonzero(names == sensor)
+        rows_of_sensor = rows_of_sensor[np.argsort(times[rows_of_sensor], kind="stable")]
         figures = {
-            "vus_pr": vus_pr(wrong[own], values[own], buffer=buffer),
-            "auc_pr": auc_pr(wrong[own], values[own]),
+            "vus_pr": vus_pr(wrong[rows_of_sensor], values[rows_of_sensor], buffer=buffer),
+            "auc_pr": auc_pr(wrong[rows_of_sensor], values[rows_of_sensor]),
         }
         rows.append({"detector": detector, "series": str(sensor), **figures})
     return rows
 
 
-def floor_scores(readings: int, *, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+def floor_scores(readings: int, *, seed: int = 0) -> dict[str, Floats]:
     """Return the scores of the two floors, which know nothing: `random` and `constant`.
 
     Examples
@@ -84,10 +86,11 @@ def leaderboard(
     ----------
     rows
         One mapping per detector and series: `detector`, `series`, and figures by name, all with
-        the same names, where higher is better. The floors must be among the detectors, and every
-        detector must have been judged on the same series.
+        the same names. The floors must be among the detectors, and every detector must have been
+        judged on the same series.
     headline
-        The figure that orders the table, and that wins, median and interval are of.
+        The figure that orders the table, and that wins, median and interval are of; one of
+        `workbench.metrics`, which says whether more or less of it is better.
     resamples, seed
         Of the bootstrap over series (percentile interval, 95 %).
 
@@ -100,10 +103,12 @@ def leaderboard(
     Raises
     ------
     EvaluationError
-        If there are no rows, a column or floor is missing, or a detector lacks a series.
+        If there are no rows, a column or floor is missing, a detector lacks a series, or nobody
+        knows which way the headline is better.
     """
     table = pd.DataFrame([dict(row) for row in rows])
     _check_rows(table, headline)
+    sign = checked_direction(headline)
     figures = [name for name in table.columns if name not in ("detector", "series")]
     wide = table.pivot_table(index="series", columns="detector", values=headline)
     _check_complete(wide)
@@ -112,12 +117,26 @@ def leaderboard(
     board["median"] = wide.median()
     board["low"] = pd.Series(low, index=wide.columns)
     board["high"] = pd.Series(high, index=wide.columns)
-    board["wins"] = wide.eq(wide.max(axis=1), axis=0).sum()
+    board["wins"] = _wins(wide, sign)
     board["series"] = len(wide)
-    return board.sort_values(headline, ascending=False, kind="stable").reset_index()
+    return board.sort_values(headline, ascending=sign < 0, kind="stable").reset_index()
 
 
-_LOWER = ("delay", "false")  # of these figures the smaller is the better
+def checked_direction(headline: str) -> int:
+    """Return 1 where more of a figure is better, -1 where less is, refused where nobody knows."""
+    sign = direction(headline)
+    if not sign:
+        raise EvaluationError(
+            f"whether more or less of {headline} is better is not known",
+            hint="rank by a figure that workbench.metrics has",
+        )
+    return sign
+
+
+def _wins(wide: pd.DataFrame, sign: int) -> pd.Series:
+    """Return for each column of (series, detectors) the series where it is best, 0 if unranked."""
+    best = (sign * wide).max(axis=1)
+    return (sign * wide).eq(best, axis=0).sum() * abs(sign)
 
 
 def summary(
@@ -137,7 +156,8 @@ def summary(
     -------
     table
         `figure`, `detector`, `mean`, `median`, `low`, `high` (of the mean), `wins` (series where
-        it is best, the smallest of delays and false alerts; a tie counts for each), `series`.
+        it is best by `workbench.metrics`; a tie counts for each), `series`. A figure that is not
+        in that table is not ranked: its lines stand by name, without wins.
 
     Examples
     --------
@@ -149,33 +169,35 @@ def summary(
     table = pd.DataFrame([dict(row) for row in rows])
     _check_rows(table, HEADLINE)
     figures = [name for name in table.columns if name not in ("detector", "series")]
-    return pd.concat([_figure(table, one, resamples, seed) for one in figures], ignore_index=True)
+    return pd.concat(
+        [_figure(table, figure, resamples, seed) for figure in figures], ignore_index=True
+    )
 
 
 def _figure(table: pd.DataFrame, figure: str, resamples: int, seed: int) -> pd.DataFrame:
     wide = table.pivot_table(index="series", columns="detector", values=figure, dropna=False)
-    lower = any(word in figure for word in _LOWER)
-    best = wide.min(axis=1) if lower else wide.max(axis=1)
+    sign = direction(figure)
     intervals = {
         name: _interval(known.dropna().to_numpy()[:, np.newaxis], resamples, seed)
         for name, known in wide.items()
         if known.notna().any()
     }
-    found = pd.DataFrame(
+    ranking = pd.DataFrame(
         {
             "mean": wide.mean(),
             "median": wide.median(),
             "low": pd.Series({name: float(low[0]) for name, (low, _) in intervals.items()}),
             "high": pd.Series({name: float(high[0]) for name, (_, high) in intervals.items()}),
-            "wins": wide.eq(best, axis=0).sum(),
+            "wins": _wins(wide, sign),
             "series": wide.notna().sum(),
         },
         index=wide.columns,
     ).rename_axis("detector")
-    found = found.sort_values("mean", ascending=lower, kind="stable", na_position="last")
-    found.insert(0, "figure", figure)
+    if sign:
+        ranking = ranking.sort_values("mean", ascending=sign < 0, kind="stable", na_position="last")
+    ranking.insert(0, "figure", figure)
     columns = ["figure", "detector", "mean", "median", "low", "high", "wins", "series"]
-    return found.reset_index()[columns]
+    return ranking.reset_index()[columns]
 
 
 def _check_rows(table: pd.DataFrame, headline: str) -> None:
@@ -202,9 +224,7 @@ def _check_complete(wide: pd.DataFrame) -> None:
             )
 
 
-def _interval(
-    figures: NDArray[np.float64], resamples: int, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _interval(figures: Floats, resamples: int, seed: int) -> tuple[Floats, Floats]:
     """Return the 2.5th and 97.5th percentile of the mean over resampled rows, per column."""
     drawn = np.random.default_rng(seed).integers(len(figures), size=(resamples, len(figures)))
     means = figures[drawn].mean(axis=1)

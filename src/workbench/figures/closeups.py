@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from workbench.arrays import Floats
 from workbench.errors import FigureError
 from workbench.figures.lines import channels as draw_channels
 from workbench.figures.marks import as_many, column
@@ -23,7 +23,7 @@ def closeup(
     *,
     alert: pd.Series,
     window: int,
-    normal: NDArray[np.float64] | None = None,
+    normal: Floats | None = None,
     labels: pd.DataFrame | None = None,
     guilty: Sequence[str] = (),
     time: str = "event_time",
@@ -62,21 +62,19 @@ def closeup(
         raise FigureError(f"no reading lies at or before the alert's start, {alert['start']}")
     around = max(_LEAST, 6 * window)
     near = ordered[max(0, newest - around) : newest + around]
-    seen = ordered[max(0, newest - window) : newest]
-    at = days(seen[time])
+    newest_window = ordered[max(0, newest - window) : newest]
+    times = days(newest_window[time])
     for position, (ax, name) in enumerate(zip(stack, channels, strict=True)):
         if normal is not None:
-            usual = normal[:, -len(at) :, position].T
-            ax.plot(at, usual, color=NORMAL, alpha=0.7, zorder=3, gid="normal")
-        (line,) = ax.plot(at, seen[name], ".-", color=SCORE, zorder=4, gid="window")
+            usual = normal[:, -len(times) :, position].T
+            ax.plot(times, usual, color=NORMAL, alpha=0.7, zorder=3, gid="normal")
+        (line,) = ax.plot(times, newest_window[name], ".-", color=SCORE, zorder=4, gid="window")
         line.set(linewidth=1.8, markersize=4)
-        ax.axvline(at[-1], color=ALARM, linewidth=1.2, gid="alert")
+        ax.axvline(times[-1], color=ALARM, linewidth=1.2, gid="alert")
     draw_channels(stack, near, channels, labels=labels, guilty=guilty, time=time)  # fixes heights
 
 
-def nearest_windows(
-    windows: NDArray[np.float64], window: NDArray[np.float64], *, count: int = 5
-) -> NDArray[np.float64]:
+def nearest_windows(windows: Floats, window: Floats, *, count: int = 5) -> Floats:
     """Return the windows most like one, nearest first.
 
     Parameters
@@ -96,11 +94,11 @@ def nearest_windows(
     spread = windows.std(axis=(0, 1))
     apart = (windows - window) / np.where(spread > 0, spread, 1)
     nearest = np.argsort(np.einsum("nwc,nwc->n", apart, apart), kind="stable")[:count]
-    chosen: NDArray[np.float64] = windows[nearest]
+    chosen: Floats = windows[nearest]
     return chosen
 
 
-def _check_normal(normal: NDArray[np.float64] | None, window: int, channels: int) -> None:
+def _check_normal(normal: Floats | None, window: int, channels: int) -> None:
     if normal is not None and (normal.ndim != 3 or normal.shape[1:] != (window, channels)):
         raise FigureError(
             f"the normal windows have shape {normal.shape}, not (k, {window}, {channels})"

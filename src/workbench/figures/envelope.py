@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from workbench.figures.style import Floats
+from workbench.arrays import Bools, Floats, Ints
 
 COLUMNS = 2000  # more than a figure has pixels from left to right
 _GAP = 5  # of the usual interval; a reading or two lost now and then is not a gap
@@ -38,35 +37,33 @@ def envelope(times: Floats, values: Floats, *, columns: int = COLUMNS) -> tuple[
     order = order[np.isfinite(values[order])]
     if len(order) == 0:
         return times[order], values[order]
-    at, drawn = times[order], values[order]
-    run = np.cumsum(_after_gap(at))
-    if len(at) > 4 * columns:
-        keep = _m4(_column(at, columns) + run * columns, drawn)
-        at, drawn, run = at[keep], drawn[keep], run[keep]
+    instants, drawn = times[order], values[order]
+    run = np.cumsum(_after_gap(instants))
+    if len(instants) > 4 * columns:
+        keep = _m4(_column(instants, columns) + run * columns, drawn)
+        instants, drawn, run = instants[keep], drawn[keep], run[keep]
     breaks = np.flatnonzero(np.diff(run)) + 1
-    return np.insert(at, breaks, at[breaks]), np.insert(drawn, breaks, np.nan)
+    return np.insert(instants, breaks, instants[breaks]), np.insert(drawn, breaks, np.nan)
 
 
-def _after_gap(times: Floats) -> NDArray[np.bool_]:
+def _after_gap(times: Floats) -> Bools:
     """Return which readings came after a long silence."""
     intervals = np.diff(times, prepend=times[0])
     usual = np.median(intervals[1:]) if len(intervals) > 1 else 0
     return np.asarray(intervals > _GAP * usual)
 
 
-def _column(times: Floats, columns: int) -> NDArray[np.int64]:
+def _column(times: Floats, columns: int) -> Ints:
     """Return the column of pixels that each time falls in."""
     share = (times - times[0]) / max(times[-1] - times[0], 1e-12)
-    at: NDArray[np.int64] = np.minimum((share * columns).astype(np.int64), columns - 1)
+    at: Ints = np.minimum((share * columns).astype(np.int64), columns - 1)
     return at
 
 
-def _m4(group: NDArray[np.int64], values: Floats) -> NDArray[np.int64]:
+def _m4(group: Ints, values: Floats) -> Ints:
     """Return the positions of the first, lowest, highest and last of each run of equal `group`."""
     first = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
     last = np.append(first[1:], len(group)) - 1
     by_value = np.lexsort((values, group))
-    keep: NDArray[np.int64] = np.unique(
-        np.concatenate([first, last, by_value[first], by_value[last]])
-    )
+    keep: Ints = np.unique(np.concatenate([first, last, by_value[first], by_value[last]]))
     return keep

@@ -6,17 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from workbench.evaluation import EventReport
-from workbench.evaluation.ranking import FLOORS
-from workbench.figures.style import (
-    ALARM,
-    DATA,
-    LABEL,
-    LABEL_ALPHA,
-    SCORE,
-    Floats,
-    label,
-)
+from workbench.arrays import Floats
+from workbench.evaluation import FLOORS, EventReport
+from workbench.figures.style import ALARM, DATA, LABEL, LABEL_ALPHA, SCORE, label
 
 _HOUR_S = 3600
 
@@ -43,14 +35,14 @@ def candidates(
     name
         Column with the candidates' names. Floors, which know nothing, are grey.
     """
-    names = [str(one) for one in table[name]]
+    names = [str(candidate) for candidate in table[name]]
     values = table[metric].to_numpy(dtype=np.float64)
-    colours = [DATA if one in FLOORS else SCORE for one in names]
+    colours = [DATA if candidate in FLOORS else SCORE for candidate in names]
     rows = np.arange(len(names))
     ax.barh(rows, np.nan_to_num(values), color=colours, height=0.65)
     ends = np.nan_to_num(values)
     if low is not None and high is not None:
-        lows, highs = (table[one].to_numpy(dtype=np.float64) for one in (low, high))
+        lows, highs = (table[column].to_numpy(dtype=np.float64) for column in (low, high))
         ax.hlines(rows, lows, highs, color="#222222", linewidth=1.4)
         ends = np.fmax(ends, highs)
     for row, value, end in zip(rows, values, ends, strict=True):
@@ -148,12 +140,12 @@ def delays(ax: Axes, report: EventReport) -> None:
     table = report.table.sort_values(["kind", "delay_s", "start"], ignore_index=True)
     rows = np.arange(len(table))
     lengths = (table["stop"] - table["start"]).dt.total_seconds().to_numpy() / _HOUR_S
-    found = table["found"].to_numpy(dtype=bool)
+    hits = table["found"].to_numpy(dtype=bool)
     late = table["delay_s"].to_numpy() / _HOUR_S
     ax.barh(rows, lengths, color=LABEL, alpha=LABEL_ALPHA, height=0.8)
-    ax.hlines(rows[found], 0, late[found], color=SCORE, linewidth=1.5)
-    ax.plot(late[found], rows[found], "o", color=SCORE, markersize=5, clip_on=False)
-    for row, delay, hit in zip(rows, late, found, strict=True):
+    ax.hlines(rows[hits], 0, late[hits], color=SCORE, linewidth=1.5)
+    ax.plot(late[hits], rows[hits], "o", color=SCORE, markersize=5, clip_on=False)
+    for row, delay, hit in zip(rows, late, hits, strict=True):
         where, text = (delay, _duration(delay)) if hit else (0.0, "missed")
         ax.annotate(
             text,

@@ -155,16 +155,16 @@ def score_stack(
     stack = as_many(axes, sensors, "sensors")
     names, times = column(readings, sensor), column(readings, time)
     events, alerts = labels, detection.episodes
-    for ax, one in zip(stack, sensors, strict=True):
-        own = (names == one).to_numpy()
+    for ax, name in zip(stack, sensors, strict=True):
+        mask = (names == name).to_numpy()
         scores(
             ax,
-            times[own],
-            detection.scores[own],
+            times[mask],
+            detection.scores[mask],
             threshold,
-            labels=None if events is None else events[events["sensor"] == one],
-            alerts=alerts[alerts["sensor"] == one],
-            name=f"{one}, score",
+            labels=None if events is None else events[events["sensor"] == name],
+            alerts=alerts[alerts["sensor"] == name],
+            name=f"{name}, score",
         )
     _one_scale(stack)
     only_last(stack)

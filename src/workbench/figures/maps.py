@@ -1,4 +1,4 @@
-"""Sensors by day: what arrived, and how many alerts; and how two spans differ."""
+"""Sensors by time: what arrived, how many alerts, which change; and how two spans differ."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, Locator, MaxNLocator
 from numpy.typing import NDArray
 
-from workbench.figures.style import DATA, SCORE, Floats, days, label, name_above, time_axis
+from workbench.arrays import Floats
+from workbench.errors import FigureError
+from workbench.figures.style import ALARM, DATA, SCORE, days, label, name_above, time_axis
 
 _DAY_S = 86_400
+_DRAWN = 40  # sensors, one above the other
+_SHORTEST = 0.004  # of the span: how wide an alert is drawn at least
 _NUMBERED = 200  # cells of a map up to which the figure is written into each
 
 
@@ -34,12 +39,12 @@ def completeness(
         the readings' span is expected.
     """
     once = readings[[sensor, time]].drop_duplicates()
-    at = days(once[time])
+    times = days(once[time])
     names = sorted(once[sensor].dropna().unique())
-    edges = np.arange(np.floor(at.min()), np.floor(at.max()) + 2)
-    within = np.clip(edges, at.min(), at.max() + period_s / _DAY_S)
+    edges = np.arange(np.floor(times.min()), np.floor(times.max()) + 2)
+    within = np.clip(edges, times.min(), times.max() + period_s / _DAY_S)
     expected = np.maximum(1, np.diff(within) * _DAY_S / period_s)
-    share = 100 * _counts(at, once[sensor], names, edges) / expected
+    share = 100 * _counts(times, once[sensor], names, edges) / expected
     texts = np.floor(share).astype(int).astype(str)
     # most days lose little: the scale gives half its range to the last tenth
     mesh = _map(ax, edges, names, share, texts, "Greys_r", PowerNorm(6, 0, 100))
@@ -70,6 +75,73 @@ def alerts_by_day(
     _bar(ax, mesh, "alerts in a day", MaxNLocator(5, integer=True))
 
 
+def changes(
+    ax: Axes, alerts: pd.DataFrame, *, sensors: Sequence[str], span: tuple[object, object]
+) -> None:
+    """Draw when each sensor alerts under the champion and under the candidate, one above the other.
+
+    A bar for each stretch; what only one of them has is dark, what both have is light. Beside it
+    stands what people answered.
+
+    Parameters
+    ----------
+    alerts
+        `sensor`, `start`, `stop`, `under` (`champion`, `candidate` or `both`) and perhaps `answer`,
+        as the `frame` of a verdict's `changes` has them.
+    sensors
+        All that were watched: a quiet one is a row too. Of more than 40 only those that alert are
+        drawn, the 40 that change most.
+    span
+        What was watched, [start, stop), UTC.
+    """
+    names = _most_changed(alerts, sensors)
+    rows = {name: row for row, name in enumerate(names)}
+    start, stop = days(span)
+    shortest = (stop - start) * _SHORTEST
+    for side, colour, above in (("champion", DATA, -0.2), ("candidate", ALARM, 0.2)):
+        for alone in (False, True):
+            drawn = alerts[alerts["under"].eq(side if alone else "both")]
+            drawn = drawn[drawn["sensor"].isin(rows)]
+            begin = days(drawn["start"])
+            wide = np.maximum(days(drawn["stop"]) - begin, shortest)
+            ax.barh(
+                drawn["sensor"].map(rows).to_numpy(dtype=float) + above,
+                wide, 0.34, left=begin, color=colour, alpha=1.0 if alone else 0.35, lw=0,
+                label=f"{side} only" if alone else f"{side}, both do",
+            )  # fmt: skip
+    if "answer" in alerts:
+        drawn = alerts[alerts["sensor"].isin(rows) & alerts["answer"].ne("")]
+        _write_answers(ax, drawn, drawn["sensor"].map(rows), start + 0.8 * (stop - start))
+    for row in range(1, len(names)):
+        ax.axhline(row - 0.5, color="#dddddd", lw=0.5, zorder=0)
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    time_axis(ax, start, stop)
+    ax.set_xlabel("event time, UTC")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8)
+
+
+def _write_answers(ax: Axes, answered: pd.DataFrame, rows: pd.Series, late: float) -> None:
+    """Write answers behind their bars; before those that end late, where there is no room."""
+    for answer, row, begin, end in zip(
+        answered["answer"], rows, days(answered["start"]), days(answered["stop"]), strict=True
+    ):
+        behind = end < late
+        ax.annotate(
+            answer, (end if behind else begin, row), (3 if behind else -3, 0),
+            textcoords="offset points", va="center", ha="left" if behind else "right", fontsize=7,
+        )  # fmt: skip
+
+
+def _most_changed(alerts: pd.DataFrame, sensors: Sequence[str]) -> list[str]:
+    if len(sensors) <= _DRAWN:
+        return list(sensors)
+    changed = (alerts["under"] != "both").groupby(alerts["sensor"]).sum()
+    most = changed.sort_values(ascending=False, kind="stable").index[:_DRAWN]
+    return [name for name in sensors if name in set(most)]
+
+
 def drift(
     axes: Iterable[Axes],
     before: pd.DataFrame,
@@ -87,7 +159,7 @@ def drift(
     """
     stack = list(np.ravel(np.asarray(axes, dtype=object)))
     for ax, name in zip(stack, channels, strict=True):
-        grey, blue = (one[name].dropna().to_numpy(dtype=np.float64) for one in (before, after))
+        grey, blue = (table[name].dropna().to_numpy(dtype=np.float64) for table in (before, after))
         edges = _edges(np.concatenate([grey, blue]))
         ax.stairs(_share(grey, edges), edges, fill=True, color=DATA, alpha=0.5, label="before")
         ax.stairs(_share(blue, edges), edges, color=SCORE, linewidth=1.6, label="after")
@@ -95,6 +167,38 @@ def drift(
         ax.set_ylim(bottom=0)
     name_above(stack[0], "share of readings, %")
     stack[0].legend()
+
+
+def moves(ax: Axes, moved: pd.DataFrame, *, limit: float | None = None) -> None:
+    """Draw how far each channel and the score have moved since training, for each day.
+
+    Parameters
+    ----------
+    moved
+        A row for each day, by its start; a column for each; 0 to 1, NaN where it is not known. As
+        the `frame` of `stream.drift` has it.
+    limit
+        What is above it has a red edge.
+
+    Raises
+    ------
+    FigureError
+        If there is no day.
+    """
+    if not len(moved):
+        raise FigureError("there is no day to draw")
+    every = moved.reindex(pd.date_range(moved.index[0], moved.index[-1], freq="24h"))
+    edges = days(every.index)[0] + np.arange(len(every) + 1.0)
+    values = every.to_numpy(dtype=np.float64).T
+    names = [label(str(name)).partition(",")[0] for name in every]
+    texts = np.where(np.isnan(values), "", np.char.mod("%.2f", values))
+    mesh = _map(ax, edges, names, values, texts, "Greys", Normalize(0, 1))
+    _bar(ax, mesh, "moved since training", MaxNLocator(5))
+    ax.grid(visible=False)
+    above = np.argwhere(values > (np.inf if limit is None else limit))
+    for row, column in above:
+        corner = (edges[column], row - 0.5)
+        ax.add_patch(Rectangle(corner, 1, 1, fill=False, ec=ALARM, lw=2, gid="over"))
 
 
 def _share(values: Floats, edges: Floats) -> Floats:
@@ -107,21 +211,21 @@ def _edges(values: Floats) -> Floats:
 
     Others hold now three steps, now four: a comb that the readings do not have.
     """
-    known = np.unique(values)
-    steps = np.diff(known)
+    levels = np.unique(values)
+    steps = np.diff(levels)
     if not len(steps):
-        return np.array([-0.5, 0.5]) + (known[0] if len(known) else 0.0)
-    step = max(steps.min(), (known[-1] - known[0]) / 10_000)
-    width = step * np.ceil((known[-1] - known[0]) / step / 40)
-    count = np.ceil((known[-1] - known[0] + step) / width)
-    edges: Floats = known[0] - step / 2 + width * np.arange(count + 1)
+        return np.array([-0.5, 0.5]) + (levels[0] if len(levels) else 0.0)
+    step = max(steps.min(), (levels[-1] - levels[0]) / 10_000)
+    width = step * np.ceil((levels[-1] - levels[0]) / step / 40)
+    count = np.ceil((levels[-1] - levels[0] + step) / width)
+    edges: Floats = levels[0] - step / 2 + width * np.arange(count + 1)
     return edges
 
 
-def _counts(at: Floats, sensors: pd.Series, names: Sequence[str], edges: Floats) -> Floats:
+def _counts(times: Floats, sensors: pd.Series, names: Sequence[str], edges: Floats) -> Floats:
     """Return how many times lie in each sensor's days, shape (sensors, days)."""
-    rows = pd.Categorical(sensors, categories=list(names)).codes
-    columns = np.searchsorted(edges, at, side="right") - 1
+    rows = pd.Index(list(names)).get_indexer(pd.Index(sensors))
+    columns = np.searchsorted(edges, times, side="right") - 1
     inside = (rows >= 0) & (columns >= 0) & (columns < len(edges) - 1)
     counts: Floats = np.zeros((len(names), len(edges) - 1))
     np.add.at(counts, (rows[inside], columns[inside]), 1)

@@ -29,12 +29,12 @@ def draw(ax: Axes, times: Times, values: ArrayLike, *, color: str) -> None:
 
     A reading alone between two gaps, where a line has no length, is a dot.
     """
-    at, drawn = envelope(days(times), np.asarray(values, dtype=np.float64))
-    ax.plot(at, drawn, color=color)
+    drawn_times, drawn = envelope(days(times), np.asarray(values, dtype=np.float64))
+    ax.plot(drawn_times, drawn, color=color)
     hole = np.isnan(np.concatenate([[np.nan], drawn, [np.nan]]))
     alone = hole[:-2] & hole[2:] & ~hole[1:-1]
     if alone.any():
-        ax.plot(at[alone], drawn[alone], ".", color=color, markersize=3)
+        ax.plot(drawn_times[alone], drawn[alone], ".", color=color, markersize=3)
     span = days(times)
     if len(span):
         time_axis(ax, span.min(), span.max())

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.dates as mdates
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
-from numpy.typing import NDArray
 
-from workbench.evaluation.labels import epoch_ms
+from workbench.arrays import Floats
+from workbench.metrics import METRICS
+from workbench.times import epoch_ms
 
-Floats = NDArray[np.float64]
 Times = Any  # Series, index or array of UTC timestamps or epoch ms
 
 STYLE = str(Path(__file__).with_name("workbench.mplstyle"))
@@ -69,7 +68,12 @@ def label(name: str) -> str:
     --------
     >>> label("flow_l_min"), label("bearing_temperature_c"), label("channel_a")
     ('flow, l/min', 'bearing temperature, °C', 'channel_a')
+    >>> label("false_alerts_per_sensor_day")
+    'false alerts, per sensor and day'
     """
+    if name in METRICS and METRICS[name].unit:
+        said = name.partition("_per_")[0].removesuffix("_s").replace("_", " ")
+        return f"{said}, {METRICS[name].unit}"
     words = name.split("_")
     for taken in (2, 1):
         before, suffix = " ".join(words[:-taken]), "_".join(words[-taken:])

@@ -9,29 +9,29 @@ from typing import Any
 from workbench.endpoints import project
 from workbench.errors import WorkbenchError
 from workbench.runs import inputs
-from workbench.runs.specs import Plan
+from workbench.runs.planning.specs import Plan
 from workbench.runs.store import Run
 
 
-class Earlier:
+class Cache:
     """The newest run of each key in a store, as long as its data is what it was."""
 
-    def __init__(self, found: Iterable[Run], *, failed_too: bool = False) -> None:
+    def __init__(self, runs: Iterable[Run], *, failed_too: bool = False) -> None:
         wanted = {"complete", "failed"} if failed_too else {"complete"}
-        self._runs = {one.about["key"]: one for one in found if one.status in wanted}
+        self._runs = {run.about["key"]: run for run in runs if run.status in wanted}
         self._now: dict[str, object] = {}
 
-    def stands_for(self, plan: Plan) -> Run | None:
+    def find(self, plan: Plan) -> Run | None:
         """Return the run that has the inputs of `plan`, marked as cached, or None."""
         run = self._runs.get(inputs.key(inputs.inputs(plan)))
-        if run is None or not all(self._unchanged(one) for one in run.manifest["data"]):
+        if run is None or not all(self._unchanged(data) for data in run.manifest["data"]):
             return None
         return replace(run, cached=True)
 
     def _unchanged(self, manifest: dict[str, Any]) -> bool:
         if not {"archive", "topic"} <= set(manifest):
             return True  # not of our making: nothing to hold it against
-        span = inputs.digest({key: one for key, one in manifest.items() if key != "objects"})
+        span = inputs.digest({key: value for key, value in manifest.items() if key != "objects"})
         if span not in self._now:
             self._now[span] = objects_now(manifest)
         return bool(self._now[span] == manifest["objects"])

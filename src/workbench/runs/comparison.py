@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from workbench.runs.leaderboard import flat
+from workbench.runs.columns import as_text, flat
 from workbench.runs.store import Run
 
 
@@ -18,27 +17,27 @@ def differences(first: Run, second: Run) -> Iterator[dict[str, str]]:
     `what` says of which kind it is; a value that a run has not is "-". Numbers are the same to a
     relative 1e-9, as sums in another order may be.
     """
-    for what, one, other in (
+    for what, mine, theirs in (
         ("parameter", flat(first.params), flat(second.params)),
         ("data", _data(first), _data(second)),
         ("input", _inputs(first), _inputs(second)),
         ("metric", flat(first.metrics), flat(second.metrics)),
         ("package", _package(first), _package(second)),
     ):
-        for name in dict.fromkeys([*one, *other]):
-            if not _same(one.get(name), other.get(name)):
+        for name in dict.fromkeys([*mine, *theirs]):
+            if not _same(mine.get(name), theirs.get(name)):
                 yield {
                     "what": what,
                     "name": name,
-                    first.id: _text(one, name),
-                    second.id: _text(other, name),
+                    first.id: as_text(mine.get(name, "-")),
+                    second.id: as_text(theirs.get(name, "-")),
                 }
 
 
-def _same(one: object, other: object) -> bool:
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-9)
-    return one == other
+def _same(first: object, other: object) -> bool:
+    if isinstance(first, float) and isinstance(other, float):
+        return math.isclose(first, other, rel_tol=1e-9)
+    return first == other
 
 
 def _package(run: Run) -> dict[str, str]:
@@ -54,21 +53,16 @@ def _package(run: Run) -> dict[str, str]:
 
 def _inputs(run: Run) -> dict[str, Any]:
     skipped = ("data", "parameters", "notebook")
-    return flat({key: one for key, one in run.manifest.items() if key not in skipped})
+    return flat({key: value for key, value in run.manifest.items() if key not in skipped})
 
 
 def _data(run: Run) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     for manifest in run.manifest["data"]:
         topic = manifest.get("topic", "")
         for key, value in manifest.items():
             if key == "objects":
-                found.update({f"{topic} {one.get('key')}": one.get("etag") for one in value})
+                facts.update({f"{topic} {entry.get('key')}": entry.get("etag") for entry in value})
             else:
-                found[f"{topic} {key}"] = value
-    return found
-
-
-def _text(values: Mapping[str, Any], name: str) -> str:
-    value = values.get(name, "-")
-    return value if isinstance(value, str) else json.dumps(value)
+                facts[f"{topic} {key}"] = value
+    return facts

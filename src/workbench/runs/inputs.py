@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -18,17 +19,18 @@ from typing import Any
 
 import workbench
 from workbench.endpoints import project
-from workbench.runs.parameters import read_cells
-from workbench.runs.specs import Plan, shown
+from workbench.runs.planning.documents import project_path
+from workbench.runs.planning.parameters import read_cells
+from workbench.runs.planning.specs import Plan
 
 
 def inputs(plan: Plan) -> dict[str, Any]:
     """Return everything that a run of `plan` depends on and that is known before it."""
     return {
-        "notebook": shown(plan.notebook),
-        "notebook_sha256": _notebook_hash(plan.notebook, plan.notebook.stat().st_mtime_ns),
+        "notebook": project_path(plan.notebook),
+        "notebook_sha256": notebook_hash(plan.notebook),
         "parameters": plan.parameters,
-        "files": {shown(path): _file_hash(path) for path in _files(plan.parameters)},
+        "files": {project_path(path): _file_hash(path) for path in _files(plan.parameters)},
         "code_sha256": code_hash(),
         "python": platform.python_version(),
         "packages": packages(),
@@ -54,9 +56,14 @@ def digest(value: object) -> str:
 
 @cache
 def packages() -> dict[str, str]:
-    """Return the version of every package that is installed, by name."""
-    found = ((one.name, one.version) for one in metadata.distributions())
-    return {name.lower(): version for name, version in sorted(found) if name != "workbench"}
+    """Return the version of every package that is installed, by name.
+
+    Setuptools' own copies of others are none: whoever imports `pkg_resources`, as Flink's Python
+    does, has them on the path from then on, and a run would be another before and after.
+    """
+    places = [place for place in sys.path if Path(place).name != "_vendor"]
+    installed = ((each.name, each.version) for each in metadata.distributions(path=places))
+    return {name.lower(): version for name, version in sorted(installed) if name != "workbench"}
 
 
 @cache
@@ -71,6 +78,11 @@ def code_hash() -> str:
     return digest(code)
 
 
+def notebook_hash(path: Path) -> str:
+    """Return the hash of a notebook's cells, its outputs left out."""
+    return _notebook_hash(path, path.stat().st_mtime_ns)
+
+
 @cache
 def _notebook_hash(path: Path, _modified_ns: int) -> str:
     return digest([(cell.kind, cell.source, cell.tags) for cell in read_cells(path)])
@@ -83,9 +95,9 @@ def _file_hash(path: Path) -> str:
 def _files(value: object) -> list[Path]:
     """Return the files (not folders) that texts in `value` name, from the project's folder."""
     if isinstance(value, dict):
-        return sorted({one for inner in value.values() for one in _files(inner)})
+        return sorted({file for inner in value.values() for file in _files(inner)})
     if isinstance(value, list):
-        return sorted({one for inner in value for one in _files(inner)})
+        return sorted({file for inner in value for file in _files(inner)})
     if not isinstance(value, str) or not 0 < len(value) < 1000 or "\0" in value:
         return []
     path = project() / value

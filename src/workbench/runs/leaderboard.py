@@ -3,76 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import RunError, did_you_mean
+from workbench.metrics import direction
+from workbench.runs.columns import as_text, flat, numbers
 from workbench.runs.store import Run
-
-_LOWER = {"delay", "false", "error", "errors", "loss", "alerts", "wall", "missed", "rmse", "mae"}
-
-
-def lower_is_better(metric: str) -> bool:
-    """Return whether a smaller value is the better one, by the words of the metric's name.
-
-    Examples
-    --------
-    >>> [lower_is_better(one) for one in ("recall", "delay_median_s", "false_alerts_per_day")]
-    [False, True, True]
-    """
-    return bool(_LOWER & set(metric.lower().split("_")))
-
-
-def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the metrics that are numbers."""
-    return {
-        name: one
-        for name, one in metrics.items()
-        if isinstance(one, (int, float)) and not isinstance(one, bool)
-    }
-
-
-def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dotted names.
-
-    Examples
-    --------
-    >>> flat({"topic": "pumps", "detector": {"name": "knn", "window": 30}})
-    {'topic': 'pumps', 'detector.name': 'knn', 'detector.window': 30}
-    """
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            found.update(flat(value, f"{above}{name}."))
-        else:
-            found[f"{above}{name}"] = value
-    return found
 
 
 def varied(runs: Sequence[Run]) -> list[str]:
     """Return the names of the parameters, dotted, in which `runs` differ."""
     every = [flat(run.params) for run in runs]
-    names = dict.fromkeys(name for one in every for name in one)
-    return [name for name in names if len({json.dumps(one.get(name)) for one in every}) > 1]
+    names = dict.fromkeys(name for row in every for name in row)
+    return [name for name in names if len({json.dumps(row.get(name)) for row in every}) > 1]
 
 
 def ordered(runs: Iterable[Run], metric: str | None) -> list[Run]:
     """Return `runs`, the best by `metric` first, those without it last.
 
-    None takes the first metric that any run recorded.
+    None takes `first_metric`. By a metric of which nobody knows whether more or less is better
+    (`workbench.metrics`) nothing is put in order, but those without it still come last.
     """
-    found = list(runs)
-    metric = metric or first_metric(found)
+    candidates = list(runs)
+    metric = metric or first_metric(candidates)
     if metric is None:
-        return found
-    sign = 1.0 if lower_is_better(metric) else -1.0
+        return candidates
+    sign = -direction(metric)
 
     def rank(run: Run) -> tuple[bool, float]:
         value = numbers(row(run)).get(metric)
         return value is None, sign * (value or 0.0)
 
-    return sorted(found, key=rank)
+    return sorted(candidates, key=rank)
 
 
 def metrics(runs: Iterable[Run]) -> list[str]:
@@ -84,8 +48,9 @@ def metrics(runs: Iterable[Run]) -> list[str]:
 
 
 def first_metric(runs: Iterable[Run]) -> str | None:
-    """Return the metric that the first run with any names first."""
-    return next(iter(metrics(runs)), None)
+    """Return the metric recorded first of those that can be ranked; if none can, the very first."""
+    names = metrics(runs)
+    return next(iter([*filter(direction, names), *names]), None)
 
 
 def row(run: Run) -> dict[str, Any]:
@@ -108,17 +73,16 @@ def selected(runs: Iterable[Run], conditions: Iterable[str]) -> list[Run]:
     RunError
         If a condition is not `name=value`, or no run has such a name.
     """
-    found = [(run, {**flat(run.params), **row(run)}) for run in runs]
-    for condition in conditions:
+    wanted = list(conditions)
+    if not wanted:  # then no parameters need be read
+        return list(runs)
+    rows = [(run, {**flat(run.params), **row(run)}) for run in runs]
+    for condition in wanted:
         name, equals, value = condition.partition("=")
         if not equals:
             raise RunError(f"{condition!r} is not NAME=VALUE")
-        known = {one for _, values in found for one in values}
-        if found and name not in known:
-            raise RunError(f"no run has {name!r}", hint=did_you_mean(name, known))
-        found = [(run, values) for run, values in found if _text(values.get(name)) == value]
-    return [run for run, _ in found]
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+        names = {accepted for _, values in rows for accepted in values}
+        if rows and name not in names:
+            raise RunError(f"no run has {name!r}", hint=did_you_mean(name, names))
+        rows = [(run, values) for run, values in rows if as_text(values.get(name)) == value]
+    return [run for run, _ in rows]

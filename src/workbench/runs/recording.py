@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench import files
 from workbench.endpoints import project
 from workbench.errors import RunError
 
@@ -60,35 +61,38 @@ def record(
         If a name or value cannot be kept, or the package is not there.
     """
     into = folder()
-    _merge(into / "metrics.json", {_name(key): _plain(key, one) for key, one in metrics.items()})
+    _merge(
+        into / "metrics.json",
+        {_name(key): _json_value(key, metric) for key, metric in metrics.items()},
+    )
     if data is not None:
         keep_manifest(_manifest(data))
     if detector_package is not None:
         _keep_package(Path(detector_package), into / "detector")
     for name, figure in (figures or {}).items():
-        (into / "figures").mkdir(exist_ok=True)
-        figure.savefig(into / "figures" / f"{_name(name)}.png", dpi=120, bbox_inches="tight")
+        with files.new_file(into / "figures" / f"{_name(name)}.png") as part:
+            figure.savefig(part, format="png", dpi=120, bbox_inches="tight")
 
 
 def keep_manifest(manifest: Mapping[str, Any]) -> None:
     """Add what was read to the run's list of data, once."""
     path = folder() / "data.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    manifests = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     fresh = json.loads(json.dumps(manifest, default=str))
     if "archive" in fresh:
         fresh["archive"] = _portable(fresh["archive"])
-    if fresh not in known:
-        _write(path, [*known, fresh])
+    if fresh not in manifests:
+        files.write_json(path, [*manifests, fresh])
 
 
 def _manifest(data: Any) -> Mapping[str, Any]:
-    found = data if isinstance(data, Mapping) else getattr(data, "attrs", {}).get("manifest")
-    if found is None:
+    manifest = data if isinstance(data, Mapping) else getattr(data, "attrs", {}).get("manifest")
+    if manifest is None:
         raise RunError(
             f"the data is a {type(data).__name__} without a manifest",
             hint="give the frame that workbench.replay returned, or its .attrs['manifest']",
         )
-    return found
+    return manifest
 
 
 def _portable(url: str) -> str:
@@ -103,11 +107,11 @@ def _keep_package(package: Path, kept: Path) -> None:
         raise RunError("there is no detector package", where=package)
     if package.resolve() == kept.resolve():
         return
-    shutil.rmtree(kept, ignore_errors=True)
     if package.resolve().is_relative_to(kept.parent.resolve()):
-        package.rename(kept)  # written here for this, not to be kept twice
+        files.put(package, kept)  # written here for this, not to be kept twice
     else:
-        shutil.copytree(package, kept)
+        with files.new_folder(kept) as part:
+            shutil.copytree(package, part, dirs_exist_ok=True)
 
 
 def _name(name: object) -> str:
@@ -116,15 +120,15 @@ def _name(name: object) -> str:
     return name
 
 
-def _plain(name: str, value: Any) -> Any:
+def _json_value(name: str, value: Any) -> Any:
     if hasattr(value, "item") and not getattr(value, "shape", ()):
         value = value.item()  # a numpy scalar
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(name, one) for key, one in value.items()}
+        return {str(key): _json_value(name, item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(name, one) for one in value]
+        return [_json_value(name, item) for item in value]
     if value is None or isinstance(value, (str, int)):
         return value
     raise RunError(f"metric {name} is a {type(value).__name__}, expected a number or a short text")
@@ -132,10 +136,4 @@ def _plain(name: str, value: Any) -> Any:
 
 def _merge(path: Path, values: dict[str, Any]) -> None:
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    _write(path, {**known, **values})
-
-
-def _write(path: Path, value: object) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    files.write_json(path, {**known, **values})

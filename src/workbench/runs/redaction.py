@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from workbench import files
 from workbench.endpoints import endpoints
 
 _TELLING = re.compile(r"SECRET|TOKEN|PASSW|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIAL")
@@ -56,35 +57,37 @@ def clean(folder: Path) -> list[str]:
     needles = _needles(secrets())
     removed = []
     for path in sorted(folder.rglob("*")) if needles else ():
-        found = path.read_bytes() if path.is_file() else b""
-        masked = _clean_json(found, needles) if path.suffix in _JSON else _masked(found, needles)
-        if masked == found:
+        content = path.read_bytes() if path.is_file() else b""
+        masked = (
+            _clean_json(content, needles) if path.suffix in _JSON else _masked(content, needles)
+        )
+        if masked == content:
             continue
         name = path.relative_to(folder)
-        if "detector" in name.parts or b"\0" in found:
+        if "detector" in name.parts or b"\0" in content:
             path.unlink()
             removed.append(str(name))
         else:
-            path.write_bytes(masked)
+            files.write_bytes(path, masked)
     return removed
 
 
-def _clean_json(found: bytes, needles: Sequence[bytes]) -> bytes:
+def _clean_json(content: bytes, needles: Sequence[bytes]) -> bytes:
     """Mask text by text, so that what stands in them escaped once more is found too."""
 
     def walk(value: Any) -> Any:
         if isinstance(value, dict):
-            return {walk(key): walk(one) for key, one in value.items()}
+            return {walk(key): walk(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [walk(one) for one in value]
+            return [walk(item) for item in value]
         return _masked(value.encode(), needles).decode() if isinstance(value, str) else value
 
     try:
-        value = json.loads(found)
+        value = json.loads(content)
     except ValueError:
-        return _masked(found, needles)
+        return _masked(content, needles)
     masked = walk(value)
-    return found if masked == value else json.dumps(masked, indent=1).encode() + b"\n"
+    return content if masked == value else json.dumps(masked, indent=1).encode() + b"\n"
 
 
 def holds_secret(value: object) -> bool:
@@ -98,10 +101,10 @@ def mask(text: str) -> str:
     return _masked(text.encode(), _needles(secrets())).decode()
 
 
-def _masked(found: bytes, needles: Iterable[bytes]) -> bytes:
+def _masked(content: bytes, needles: Iterable[bytes]) -> bytes:
     for needle in needles:
-        found = found.replace(needle, _MASK)
-    return found
+        content = content.replace(needle, _MASK)
+    return content
 
 
 def _needles(known: Iterable[str]) -> list[bytes]:

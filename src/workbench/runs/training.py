@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench import files
 from workbench.endpoints import project
 from workbench.errors import ParamsError, RunError
-from workbench.runs.caching import Earlier
-from workbench.runs.execution import Limits, execute
-from workbench.runs.specs import Plan, plan, read_plans
-from workbench.runs.store import Run, runs, store_folder, sweep_partial
+from workbench.runs.caching import Cache
+from workbench.runs.execution.notebook import Limits, execute
+from workbench.runs.planning.specs import Plan, plan, read_plans
+from workbench.runs.store import Run, runs, store_folder
 
 _NO_LIMITS = Limits()
 
@@ -48,10 +49,10 @@ def train(
         If the notebook fails; the run is kept, its report shows the failing cell.
     """
     wanted = _one_plan(None if notebook is None else here(notebook), params)
-    earlier = None if force else Earlier(runs(store)).stands_for(wanted)
+    earlier = None if force else Cache(runs(store)).find(wanted)
     if earlier is not None:
         return earlier
-    sweep_partial(store_folder(store))
+    files.remove_abandoned(store_folder(store))
     run = execute(wanted, store_folder(store), limits=limits)
     if run.status == "failed":
         raise RunError(

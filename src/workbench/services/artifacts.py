@@ -10,7 +10,6 @@ and sha256. Nothing that is not in that file is downloaded.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import subprocess
@@ -21,18 +20,24 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import requests
-from jgo.maven import Artifact as MavenArtifact
-from jgo.maven import MavenContext, PythonResolver
 from tqdm import tqdm
 
+from workbench import files
 from workbench.errors import ServicesError
+
+if TYPE_CHECKING:
+    from jgo.maven import Artifact as MavenArtifact
+    from jgo.maven import MavenContext
 
 PULSAR = "4.0.8"
 S3PROXY = "4.1.0"
 FLINK = "1.20.5"
 CONNECTOR = "4.1.0-1.18"  # the newest that Maven Central has; 4.2.0-1.20 is announced
+KAFKA = "3.9.1"
+KAFKA_CONNECTOR = "3.4.0-1.20"
 OPERATOR = "1.10.0"  # of Flink on Kubernetes; its API jar holds the schema that a deployment has
 ECJ = "3.37.0"  # the newest line that writes classes for, and runs on, Java 17
 
@@ -49,6 +54,15 @@ GROUPS: dict[str, tuple[list[str], bool]] = {
         [
             f"org.apache.flink:flink-connector-pulsar:{CONNECTOR}",
             f"org.apache.flink:flink-connector-base:{FLINK}",
+        ],
+        True,
+    ),
+    "kafka": ([f"org.apache.kafka:kafka_2.13:{KAFKA}", "org.slf4j:slf4j-reload4j:1.7.36"], True),
+    "kafka-connector": (
+        [
+            f"org.apache.flink:flink-connector-kafka:{KAFKA_CONNECTOR}",
+            f"org.apache.flink:flink-connector-base:{FLINK}",
+            f"org.apache.kafka:kafka-clients:{KAFKA}",
         ],
         True,
     ),
@@ -84,7 +98,7 @@ def pulsar_home() -> Path:
         if not target.is_dir():
             _unpack(archive, Path(folder))
             (unpacked,) = Path(folder).iterdir()
-            unpacked.replace(target)
+            files.put(unpacked, target)
     return target
 
 
@@ -109,7 +123,7 @@ def function_packages() -> Path:
             if done.returncode:
                 last = done.stderr.strip().splitlines()[-1:]
                 raise ServicesError(f"pip fails: {' '.join(last)}", where=pins)
-            packages.replace(target)
+            files.put(packages, target)
     return target
 
 
@@ -164,8 +178,20 @@ def _pin(line: str) -> Pin:
 
 
 def _path(pin: Pin, context: MavenContext | None = None) -> Path:
-    path: Path = _artifact(pin.coordinates, context or MavenContext()).cached_path
+    path: Path = _artifact(pin.coordinates, context or _maven().MavenContext()).cached_path
     return path
+
+
+def _maven() -> Any:
+    """Return the library that knows Maven, which the core of this package does without."""
+    try:
+        from jgo import maven
+    except ImportError as err:
+        raise ServicesError(
+            "jgo is not installed, which finds servers and jars by their Maven coordinates",
+            hint="pip install workbench[services]",
+        ) from err
+    return maven
 
 
 def _artifact(coordinates: str, context: MavenContext) -> MavenArtifact:
@@ -202,7 +228,8 @@ def _download_one(pin: Pin, update: Callable[[int], object]) -> None:
     def progress(_name: str, _size: int) -> Iterator[Callable[[int], object]]:
         yield update
 
-    context = MavenContext(resolver=PythonResolver(progress_callback=progress), timeout=30)
+    resolver = _maven().PythonResolver(progress_callback=progress)
+    context = _maven().MavenContext(resolver=resolver, timeout=30)
     path = _path(pin, context)
     path.unlink(missing_ok=True)  # cut short by a crash, or damaged
     try:
@@ -214,11 +241,11 @@ def _download_one(pin: Pin, update: Callable[[int], object]) -> None:
             where=", ".join(context.remote_repos.values()),
             hint="is there a network, and does it need a proxy (HTTPS_PROXY)?",
         ) from err
-    found = _sha256(path)
-    if found != pin.sha256:
+    digest = _sha256(path)
+    if digest != pin.sha256:
         path.unlink()
         raise ServicesError(
-            f"{pin.coordinates} has sha256 {found}, pinned is {pin.sha256}",
+            f"{pin.coordinates} has sha256 {digest}, pinned is {pin.sha256}",
             where=path,
             hint="it was damaged or replaced on the way, and is removed: try again",
         )
@@ -231,9 +258,7 @@ def _short(err: Exception) -> str:
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
     """Let one process at a time download or unpack; a crash releases it."""
-    cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with files.locked(cache() / "lock"):
         yield
 
 
@@ -244,18 +269,18 @@ def lock() -> str:
 
 def _lock_group(group: str) -> str:
     roots, with_dependencies = GROUPS[group]
-    context = MavenContext(timeout=30)
+    context = _maven().MavenContext(timeout=30)
     artifacts = {root: _artifact(root, context) for root in roots}
     taken = {root.rsplit(":", 1)[0] for root in roots}
     if with_dependencies:
         for root in roots:
             dependency = context.create_dependency(root)
             _, found = context.resolver.resolve([dependency])
-            for one in found:
-                name = f"{one.groupId}:{one.artifactId}"
-                if name not in taken and not (group == "connector" and name in _PROVIDED):
+            for result in found:
+                name = f"{result.groupId}:{result.artifactId}"
+                if name not in taken and not (group.endswith("connector") and name in _PROVIDED):
                     taken.add(name)
-                    artifacts[f"{name}:{one.version}"] = one.artifact
+                    artifacts[f"{name}:{result.version}"] = result.artifact
     with ThreadPoolExecutor(_DOWNLOADS) as pool:
         paths = list(pool.map(lambda artifact: artifact.resolve(), artifacts.values()))
     lines = [
@@ -267,5 +292,5 @@ def _lock_group(group: str) -> str:
 
 if __name__ == "__main__":
     text = lock()
-    _LOCK.write_text(text, encoding="utf-8")
+    files.write_text(_LOCK, text)
     sys.stderr.write(f"{_LOCK}: {text.count(chr(10)) - 2 * len(GROUPS)} files\n")

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 
+from workbench import files
 from workbench.errors import ServicesError
 from workbench.services.artifacts import ECJ, cache, fetch, locked
-from workbench.services.jdk import java
+from workbench.services.jdk import complaint, java
 
 
 def flink_jars(*patterns: str) -> list[Path]:
@@ -46,7 +47,7 @@ def jar(sources: Path, class_path: Sequence[Path], *, into: Path | None = None) 
             classes, new = Path(folder) / "classes", Path(folder) / target.name
             _compile(sources, class_path, compiler, classes)
             _pack(sources, classes, into, new)
-            new.replace(target)
+            files.put(new, target)
     return target
 
 
@@ -70,7 +71,7 @@ def _compile(
     )
     if done.returncode:
         raise ServicesError(
-            f"Java classes do not compile: {done.stderr.strip()}",
+            f"Java classes do not compile: {complaint(done.stderr)}",
             where=sources,
             hint="were they written for another version of what they use?",
         )

@@ -1,8 +1,9 @@
-"""The Pulsar connector for Flink, with four of its classes replaced.
+"""Flink's connectors of queues: Kafka's as it is, Pulsar's with five of its classes replaced.
 
-The released connector loses readings when it is restored within a batch (FLINK-36180), counts
+Pulsar's, as released, loses readings when it is restored within a batch (FLINK-36180), counts
 readings twice when a broker restarts under it, and makes two consumers of one partition when a
-checkpoint completes early (FLINK-38600). What stands in `java/connector` mends that, and says how.
+checkpoint completes early (FLINK-38600), and reads a partition that was added while the job runs
+from the moment at which it is found. What stands in `java/connector` mends that, and says how.
 A connector that is mended upstream needs this module no more.
 """
 
@@ -30,4 +31,15 @@ def connector_jars() -> list[Path]:
     return [jar(_SOURCES, class_path, into=released), *others]
 
 
-__all__ = ["POSITIONING", "connector_jars"]
+def kafka_connector_jars() -> list[Path]:
+    """Return the jars that Flink needs to read and write Kafka: connector and client as released.
+
+    Raises
+    ------
+    ServicesError
+        If they are not cached and cannot be downloaded, or are not what was pinned.
+    """
+    return fetch("kafka-connector")
+
+
+__all__ = ["POSITIONING", "connector_jars", "kafka_connector_jars"]

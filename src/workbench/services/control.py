@@ -11,7 +11,7 @@ import psutil
 from tqdm import tqdm
 
 from workbench.errors import ServicesError, did_you_mean
-from workbench.services import flink, s3, standalone
+from workbench.services import flink, kafka_server, s3, standalone
 from workbench.services import state as states
 from workbench.services.processes import log_path, owner, processes, stop
 from workbench.services.state import State
@@ -31,6 +31,7 @@ class _Service:
 _SERVICES = {  # in the order of starting; stopped in reverse
     "s3": _Service("s3_endpoint", s3.PORTS, s3.launch, s3.missing),
     "pulsar": _Service("broker", standalone.PORTS, standalone.launch, standalone.missing),
+    "kafka": _Service("kafka", kafka_server.PORTS, kafka_server.launch, kafka_server.missing),
     "jobmanager": _Service("flink", flink.PORTS, flink.launch_jobmanager, flink.jobmanager_missing),
     "taskmanager": _Service("flink", (), flink.launch_taskmanager, flink.taskmanager_missing),
 }
@@ -154,11 +155,13 @@ def _identity(name: str) -> dict[str, float]:
 
 def _lives(name: str, state: State) -> bool:
     """Tell whether the service itself runs: processes that it started may survive it."""
-    found = processes(name)
-    known = state["processes"].get(name)
-    if not known:  # a crash of who started it came first
-        return bool(found)
-    return any(known == {"pid": one.pid, "created": one.create_time()} for one in found)
+    running = processes(name)
+    recorded = state["processes"].get(name)
+    if not recorded:  # a crash of who started it came first
+        return bool(running)
+    return any(
+        recorded == {"pid": process.pid, "created": process.create_time()} for process in running
+    )
 
 
 def _check_ports(name: str, state: State) -> None:
@@ -221,18 +224,18 @@ def status(names: Collection[str] = NAMES) -> list[Status]:
 
 
 def _status(name: str, state: State) -> Status:
-    found = processes(name)
+    running = processes(name)
     lives = _lives(name, state)
     lacks = _SERVICES[name].missing(state) if lives else ""
-    if found and not lives:
+    if running and not lives:
         lacks = "it was killed, these it had started"
     return Status(
         name=name,
         state=("starting" if lacks else "up") if lives else "down",
         detail=lacks,
         address=state["endpoints"][_SERVICES[name].address],
-        pids=tuple(process.pid for process in found),
-        memory_mib=sum(_resident(process) for process in found) >> 20,
+        pids=tuple(process.pid for process in running),
+        memory_mib=sum(_resident(process) for process in running) >> 20,
         log=log_path(name),
     )
 

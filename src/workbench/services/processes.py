@@ -52,6 +52,7 @@ def start(name: str, command: Sequence[object], environment: Mapping[str, str]) 
         cwd=home(),  # what a service writes without being told where stays in its home
         env=inherited | dict(environment) | {_MARK: _mark(name)},
         start_new_session=True,
+        umask=0o077,  # what a service writes is its owner's alone
         check=True,
     )
 
@@ -76,19 +77,19 @@ def stop(name: str) -> int:
     ServicesError
         If one is still there after SIGKILL.
     """
-    found = processes(name)
-    _signal(found[:1], "terminate")
-    psutil.wait_procs(found[:1], timeout=_STOP_S)
+    running = processes(name)
+    _signal(running[:1], "terminate")
+    psutil.wait_procs(running[:1], timeout=_STOP_S)
     rest = processes(name)
     _signal(rest, "terminate")
     psutil.wait_procs(rest, timeout=2)
     _signal(processes(name), "kill")
     # of those that were found: one that is being torn down shows its environment no more
-    _, left = psutil.wait_procs({*found, *rest}, timeout=_KILL_S)
+    _, left = psutil.wait_procs({*running, *rest}, timeout=_KILL_S)
     if left:
         pids = ", ".join(str(process.pid) for process in left)
         raise ServicesError(f"{name} does not end: process {pids}")
-    return len(found)
+    return len(running)
 
 
 def _signal(found: list[psutil.Process], how: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench import files
 from workbench.endpoints import Endpoints, home
 from workbench.services.artifacts import fetch
 from workbench.services.jdk import java
@@ -41,22 +41,13 @@ def launch(state: State) -> None:
     folder = home() / "s3"
     objects = folder / "objects"
     objects.mkdir(parents=True, exist_ok=True)
-    properties = _write_private(
-        folder / "s3proxy.conf", _PROPERTIES.format(objects=objects, **state["endpoints"])
-    )
-    logback = folder / "logback.xml"
-    logback.write_text(_LOGBACK, encoding="utf-8")
+    settings = _PROPERTIES.format(objects=objects, **state["endpoints"])
+    properties = files.write_text(folder / "s3proxy.conf", settings, mode=0o600)
+    logback = files.write_text(folder / "logback.xml", _LOGBACK)
     class_path = ":".join(map(str, fetch("s3proxy")))
     options = ["-Xmx256m", "-XX:+UseSerialGC", f"-Dlogback.configurationFile={logback}"]
     main = ["org.gaul.s3proxy.Main", "--properties", properties]
     start("s3", [java(), *options, "-cp", class_path, *main], {})
-
-
-def _write_private(path: Path, text: str) -> Path:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def missing(state: State) -> str:
@@ -79,7 +70,7 @@ def missing(state: State) -> str:
     return "" if read == body else "an object came back with other bytes"
 
 
-def client(known: Endpoints) -> BaseClient:
+def client(servers: Endpoints) -> BaseClient:
     """Return an S3 client for these endpoints; it gives up after a few seconds."""
     import botocore.config
     import botocore.session
@@ -90,8 +81,9 @@ def client(known: Endpoints) -> BaseClient:
     return botocore.session.Session().create_client(
         "s3",
         region_name="us-east-1",
-        endpoint_url=known.s3_endpoint or None,
-        aws_access_key_id=known.s3_key or None,
-        aws_secret_access_key=known.s3_secret or None,
+        endpoint_url=servers.s3_endpoint or None,
+        aws_access_key_id=servers.s3_key or None,
+        aws_secret_access_key=servers.s3_secret or None,
+        aws_session_token=servers.s3_token or None,
         config=config,
     )

@@ -7,17 +7,21 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import requests
 import yaml
 
+from workbench import broker, files
 from workbench.endpoints import home
 from workbench.errors import ServicesError
 from workbench.services.artifacts import PULSAR, fetch, function_packages, pulsar_home
 from workbench.services.compilation import jar
-from workbench.services.jdk import java
+from workbench.services.jdk import complaint, java
 from workbench.services.processes import start
 from workbench.services.state import BUCKET, State
+
+if TYPE_CHECKING:
+    import requests
 
 PORTS = ("broker", "web", "bookie")
 _FORGET_S = 120  # 1 s on an idle core
@@ -50,7 +54,7 @@ def _settings(state: State, folder: Path) -> dict[str, object]:
         "brokerDeleteInactiveTopicsEnabled": "false",
         # a dense offset and the broker's clock on every entry
         "brokerEntryMetadataInterceptors": ",".join(
-            _INTERCEPTORS.format(one) for one in ("BrokerTimestamp", "Index")
+            _INTERCEPTORS.format(interceptor) for interceptor in ("BrokerTimestamp", "Index")
         ),
         "transactionCoordinatorEnabled": "true",
     }
@@ -62,7 +66,7 @@ def launch(state: State) -> None:
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     _install_offloader(folder / "offloaders")
     conf = folder / "standalone.conf"
-    conf.write_text(_configure(distribution, _settings(state, folder)), encoding="utf-8")
+    files.write_text(conf, _configure(distribution, _settings(state, folder)))
     command = [distribution / "bin" / "pulsar", "standalone", "-nss"]
     _forget_bookies(distribution, folder)
     functions = state["options"]["functions"]
@@ -103,7 +107,7 @@ def _forget_bookies(distribution: Path, folder: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_FORGET_S)
         if not done.returncode:
             return
-        said = done.stderr.strip() or f"Java ended with {done.returncode}"  # if it was killed
+        said = complaint(done.stderr) or f"Java ended with {done.returncode}"  # if it was killed
     except subprocess.TimeoutExpired:
         said = f"no answer within {_FORGET_S:g} s"
     raise ServicesError(
@@ -122,18 +126,15 @@ def _worker_conf(distribution: Path, folder: Path) -> Path:
         "logDirectory": str(home() / "logs"),
         "extraFunctionDependenciesDir": str(function_packages()),  # on PYTHONPATH, in front
     }
-    path = folder / "functions_worker.yml"
-    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return path
+    return files.write_text(folder / "functions_worker.yml", yaml.safe_dump(settings))
 
 
 def _install_offloader(folder: Path) -> None:
     (jar,) = fetch("offloader")
     nar = folder / f"tiered-storage-jcloud-{PULSAR}.nar"  # the jar is the nar
     if not nar.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(jar, nar.with_suffix(".new"))
-        nar.with_suffix(".new").replace(nar)
+        with files.new_file(nar) as part:
+            shutil.copyfile(jar, part)
 
 
 def _configure(distribution: Path, settings: dict[str, object]) -> str:
@@ -147,19 +148,23 @@ def missing(state: State) -> str:
 
     With functions, once their worker answers too, which takes it a while longer.
     """
-    admin = state["endpoints"]["admin"] + "/admin/v2"
     try:
-        health = requests.get(f"{admin}/brokers/health", timeout=5)
-        if health.status_code != requests.codes.ok:
+        health = _ask(state, "/brokers/health")
+        if not health.ok:
             return f"its health check answers {health.status_code}"
-        namespaces = requests.get(f"{admin}/namespaces/public", timeout=5)
+        namespaces = _ask(state, "/namespaces/public")
         # health alone is a race: the default namespace is made a little later
-        if namespaces.status_code != requests.codes.ok or "public/default" not in namespaces.text:
+        if not namespaces.ok or "public/default" not in namespaces.text:
             return "there is no namespace public/default"
         if state["options"]["functions"]:
-            worker = requests.get(f"{admin}/worker/cluster/leader/ready", timeout=5)
-            if worker.status_code != requests.codes.ok or worker.text != "true":
+            worker = _ask(state, "/worker/cluster/leader/ready")
+            if not worker.ok or worker.text != "true":
                 return f"its functions worker answers {worker.status_code}"
-    except requests.RequestException as err:
-        return f"its admin port does not answer ({type(err).__name__})"
+    except ServicesError as err:
+        return f"its admin port does not answer ({err.message})"
     return ""
+
+
+def _ask(state: State, path: str) -> requests.Response:
+    url: str = state["endpoints"]["admin"]
+    return broker.admin("GET", path, url=url, token="", timeout_s=5)

@@ -7,22 +7,30 @@ whole. `workbench.endpoints` reads its `endpoints`; everything else in it is for
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import random
 import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workbench.endpoints import home
+from workbench import files
+from workbench.endpoints import home, private_home
 from workbench.errors import ServicesError
 
 BUCKET = "offload"
 _OPTIONS = {"deletion_lag_ms": 4 * 3600 * 1000, "functions": False}  # of Pulsar, at first
 _PORTS = range(20_000, 30_000)  # below those that outgoing connections take, so none slips in
-_NAMES = ("broker", "web", "bookie", "s3", "jobmanager", "flink_web")
+_NAMES = (
+    "broker",
+    "web",
+    "bookie",
+    "s3",
+    "jobmanager",
+    "flink_web",
+    "kafka",
+    "kafka_controller",
+)
 
 State = dict[str, Any]
 
@@ -60,37 +68,35 @@ def _complete(state: State) -> State:
     for name in _NAMES:
         if name not in ports:
             ports[name] = _free_port(ports.values())
-    known = state["endpoints"]
-    known.setdefault("s3_key", "workbench-" + secrets.token_hex(4))
-    known.setdefault("s3_secret", secrets.token_hex(20))
-    known["broker"] = f"pulsar://127.0.0.1:{ports['broker']}"
-    known["admin"] = f"http://127.0.0.1:{ports['web']}"
-    known["s3_endpoint"] = f"http://127.0.0.1:{ports['s3']}"
-    known["flink"] = f"http://127.0.0.1:{ports['flink_web']}"
-    known["archive"] = f"s3://{BUCKET}"
+    servers = state["endpoints"]
+    servers.setdefault("s3_key", "workbench-" + secrets.token_hex(4))
+    servers.setdefault("s3_secret", secrets.token_hex(20))
+    servers.setdefault("flink_password", secrets.token_hex(20))
+    servers["broker"] = f"pulsar://127.0.0.1:{ports['broker']}"
+    servers["admin"] = f"http://127.0.0.1:{ports['web']}"
+    servers["s3_endpoint"] = f"http://127.0.0.1:{ports['s3']}"
+    servers["kafka"] = f"127.0.0.1:{ports['kafka']}"
+    servers["flink"] = f"http://127.0.0.1:{ports['flink_web']}"
+    servers["archive"] = f"s3://{BUCKET}"
     return state
 
 
 def save(state: State) -> None:
     """Replace the file as a whole; only its owner may read it."""
-    new = path().with_suffix(".new")
-    new.unlink(missing_ok=True)
-    new.touch(mode=0o600)
-    new.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-    new.replace(path())
+    files.write_json(path(), state, mode=0o600)
 
 
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
     """Let one process at a time start or stop services of this home; a crash releases it."""
-    home().mkdir(parents=True, exist_ok=True)
-    with (home() / "services.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with files.locked(private_home() / "services.lock"):
         yield
 
 
 def _free_port(taken: Any) -> int:
-    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+    begin = secrets.randbelow(len(_PORTS))  # another than those that start beside us
+    ports: list[int] = [*_PORTS[begin:], *_PORTS[:begin]]
+    for port in ports:
         if port not in taken and is_free(port):
             return port
     raise ServicesError(f"no free port between {_PORTS[0]} and {_PORTS[-1]}")

@@ -1,8 +1,7 @@
-"""The one Python function of the job: windows of readings in, scores out.
+"""Which package scores which reading, and its scores: the same for the job and for a function.
 
-It turns columns into windows `[n, w, c]` and calls `Detector.score`, no more. Which package
-scores a reading is a function of its sensor and event time (`promotions.in_force`); what is kept
-between calls, the log and the loaded packages, is a cache of files that never change.
+Which package scores a reading is a function of its sensor and event time (`promotions.in_force`);
+what is kept between calls, the log and the loaded packages, is a cache of files that never change.
 """
 
 from __future__ import annotations
@@ -16,23 +15,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from pyflink.table import DataTypes
-from pyflink.table.udf import ScalarFunction
 from threadpoolctl import ThreadpoolController
 
-from workbench.detectors import Package, score_windows
-from workbench.stream.promotions import BEGINNING, Promotion, find_package, in_force, promotions
-
-Floats = NDArray[np.float64]
-_REREAD_S = 5.0  # well below promotions.MARGIN_S
-RESULT = DataTypes.ROW(
-    [
-        DataTypes.FIELD("score", DataTypes.DOUBLE()),
-        DataTypes.FIELD("threshold", DataTypes.DOUBLE()),
-        DataTypes.FIELD("package", DataTypes.STRING()),
-    ]
+from workbench.arrays import Floats, Ints
+from workbench.detectors import Contribution, Package, contributions, score_windows
+from workbench.stream.promotion_log import (
+    BEGINNING,
+    Promotion,
+    find_package,
+    in_force,
+    promotions,
 )
+
+_REREAD_S = 5.0  # well below promotions.MARGIN_S
 
 
 @dataclass(frozen=True)
@@ -75,10 +70,10 @@ class Readings(NamedTuple):
         Shape (n,): readings in each window, and the place behind its newest.
     """
 
-    times_ms: NDArray[np.int64]
+    times_ms: Ints
     numbers: Floats
-    lengths: NDArray[np.int64]
-    ends: NDArray[np.int64]
+    lengths: Ints
+    ends: Ints
 
 
 def unpack(past: Iterable[bytes], channels: int) -> Readings:
@@ -96,6 +91,54 @@ def unpack(past: Iterable[bytes], channels: int) -> Readings:
     times_ms = np.frombuffer(joined, "<i8").reshape(-1, 1 + channels)[:, 0]
     numbers = np.frombuffer(joined, "<f8").reshape(-1, 1 + channels)[:, 1:]
     return Readings(times_ms, numbers, lengths, np.cumsum(lengths))
+
+
+def window_scores(
+    package: Package, channels: tuple[str, ...], readings: Readings, rows: Ints
+) -> Floats:
+    """Return the scores of some windows, NaN where one is not full or spans a gap.
+
+    Parameters
+    ----------
+    channels
+        Names of the channels in `readings`, in their order.
+    rows
+        Which of its windows.
+    """
+    detector = package.detector
+    w = detector.window
+    scores = np.full(len(rows), np.nan)
+    full = readings.lengths[rows] >= w
+    ends = readings.ends[rows[full]]
+    if package.max_span_s is not None and len(ends):
+        moments = readings.times_ms
+        narrow = moments[ends - 1] - moments[ends - w] <= round(package.max_span_s * 1000)
+        full[full] = narrow
+        ends = ends[narrow]
+    if len(ends):
+        places = ends[:, np.newaxis] + np.arange(-w, 0)
+        picked = [channels.index(channel) for channel in detector.channels]
+        scores[full] = score_windows(detector, readings.numbers[:, picked][places])
+    return scores
+
+
+def reading_contributions(
+    package: Package, channels: tuple[str, ...], numbers: Floats
+) -> tuple[Contribution, ...]:
+    """Return what each channel has in the score of the newest reading of one sensor.
+
+    Parameters
+    ----------
+    channels
+        Names of the channels in `numbers`, in their order.
+    numbers
+        Shape (m, c), of the readings up to it; of fewer than a window there are none.
+    """
+    detector = package.detector
+    if len(numbers) < detector.window:
+        return ()
+    picked = [channels.index(channel) for channel in detector.channels]
+    return contributions(detector, numbers[np.newaxis, -detector.window :, picked])[0]
 
 
 @dataclass
@@ -126,6 +169,9 @@ class Scorer:
     ) -> pd.DataFrame:
         """Return `score`, `threshold`, `package` of each reading, all NULL where no package holds.
 
+        And, where the score is above the threshold, the readings up to it (`above_past`): of these
+        alarms open and have their peak, which `explained` explains.
+
         Parameters
         ----------
         sensors, event_ms
@@ -141,37 +187,28 @@ class Scorer:
         packages = np.full(n, None, dtype=object)
         for position in np.unique(holds[holds >= 0]):
             rows = np.flatnonzero(holds == position)
-            one = log[position]
-            package = self._package(one.package)
-            scores[rows] = self._scores(package, readings, rows)
-            thresholds[rows] = self._threshold(one, package)
+            promotion = log[position]
+            package = self._package(promotion.package)
+            with self._threads.limit(limits=1):
+                scores[rows] = window_scores(package, self.channels, readings, rows)
+            thresholds[rows] = self._threshold(promotion, package)
             packages[rows] = package.id
-        return pd.DataFrame({"score": scores, "threshold": thresholds, "package": packages})
+        kept, above = np.full(n, None, dtype=object), scores > thresholds
+        kept[above] = past.to_numpy(dtype=object)[above]
+        return pd.DataFrame(
+            {"score": scores, "threshold": thresholds, "package": packages, "above_past": kept}
+        )
 
-    def _threshold(self, one: Promotion, package: Package) -> float:
-        for given in (self.scored.threshold, one.threshold):
+    def explained(self, package: str, past: bytes) -> tuple[Contribution, ...]:
+        """Return what each channel has in the score of the newest of some packed readings."""
+        numbers = unpack([past], len(self.channels)).numbers
+        return reading_contributions(self._package(package), self.channels, numbers)
+
+    def _threshold(self, promotion: Promotion, package: Package) -> float:
+        for given in (self.scored.threshold, promotion.threshold):
             if given is not None:
                 return given
         return package.threshold
-
-    def _scores(self, package: Package, readings: Readings, rows: NDArray[np.int64]) -> Floats:
-        """Return the scores of `rows`, NaN where the window is not full or spans a gap."""
-        detector = package.detector
-        w = detector.window
-        scores = np.full(len(rows), np.nan)
-        full = readings.lengths[rows] >= w
-        ends = readings.ends[rows[full]]
-        if package.max_span_s is not None and len(ends):
-            moments = readings.times_ms
-            narrow = moments[ends - 1] - moments[ends - w] <= round(package.max_span_s * 1000)
-            full[full] = narrow
-            ends = ends[narrow]
-        if len(ends):
-            at = ends[:, np.newaxis] + np.arange(-w, 0)
-            picked = [self.channels.index(one) for one in detector.channels]
-            with self._threads.limit(limits=1):
-                scores[full] = score_windows(detector, readings.numbers[:, picked][at])
-        return scores
 
     def _promotions(self) -> list[Promotion]:
         if time.monotonic() - self._read_at > _REREAD_S:
@@ -184,12 +221,4 @@ class Scorer:
         return self._packages[package_id]
 
 
-class Score(ScalarFunction):  # type: ignore[misc] # pyflink is untyped
-    """`score(sensor, event_ms, past)` in SQL."""
-
-    def __init__(self, scored: Scored, channels: tuple[str, ...]) -> None:
-        self._scorer = Scorer(scored, channels)
-
-    def eval(self, *columns: pd.Series[Any]) -> pd.DataFrame:
-        """Return one row of RESULT per reading."""
-        return self._scorer.score(*columns)
+__all__ = ["Readings", "Scored", "Scorer", "reading_contributions", "unpack", "window_scores"]

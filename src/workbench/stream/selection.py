@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from workbench.detectors import EpisodeRule, Package
 from workbench.errors import StreamError
-from workbench.stream.definition import Stream
-from workbench.stream.promotions import ROLES, find_package, promotions, store
-from workbench.stream.views import SHADOW
-
-if TYPE_CHECKING:
-    from workbench.stream.scoring import Scored
+from workbench.stream.definition.stream_file import Stream
+from workbench.stream.flink_sql.views import SHADOW
+from workbench.stream.promotion_log import (
+    ROLES,
+    find_package,
+    promotions,
+    store,
+)
+from workbench.stream.scoring import Scored
 
 
 def chosen(stream: Stream, package: str | None = None) -> Package:
@@ -25,40 +27,67 @@ def chosen(stream: Stream, package: str | None = None) -> Package:
         If nothing was promoted, or the package does not fit the stream.
     """
     wanted = package or stream.detector
-    if wanted not in ROLES:
-        found = find_package(wanted)
-    else:
-        log = promotions(stream.name, wanted)
-        if not log:
-            raise StreamError(
-                f"stream {stream.name} has no {wanted} yet",
-                where=store(),
-                hint=f"workbench promote RUN --stream {stream.name} --as {wanted}",
-            )
-        found = find_package(log[-1].package)
-    reasons = misfits(stream, found)
+    selected = find_package(_promoted(stream, wanted) if wanted in ROLES else wanted)
+    reasons = misfits(stream, selected)
     if reasons:
-        raise StreamError(f"package {found.id[:16]} does not fit: {'; '.join(reasons)}")
-    return found
+        raise StreamError(f"package {selected.id[:16]} does not fit: {'; '.join(reasons)}")
+    return selected
 
 
-def started(stream: Stream, package: str | None = None) -> Package | None:
-    """Return the package that a job starts with, as `chosen`; None if the stream has no detector.
+def _promoted(stream: Stream, role: str) -> str:
+    log = promotions(stream.name, role)
+    if not log:
+        raise StreamError(
+            f"stream {stream.name} has no {role} yet",
+            where=store(),
+            hint=f"workbench promote RUN --stream {stream.name} --as {role}",
+        )
+    return log[-1].package
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What scores the readings of a stream: a promoted role, or one fixed package.
+
+    Attributes
+    ----------
+    role
+        Whose promotions say which package scores a reading; empty: `package` scores all of them.
+    package
+        The one that a job starts with, and whose rule holds; None: the stream has no detector, or
+        (in SQL alone) its rule is known without one.
+    """
+
+    stream: Stream
+    role: str
+    package: Package | None
+
+    def main(self, place: str) -> Scored:
+        """Return what the main detector of the stream scores with, from the store at `place`."""
+        fixed = "" if self.role or self.package is None else self.package.id
+        return Scored(self.stream.name, self.role, place, fixed, self.stream.threshold)
+
+
+def select(stream: Stream, package: str | None = None) -> Selection:
+    """Return what scores a stream: `package`, or what its `detector` names.
 
     Raises
     ------
     StreamError
         As `chosen`; or if a package beside it does not fit the stream.
     """
-    for one in stream.also:
-        chosen(replace(stream, detector=one))
-    return chosen(stream, package) if package or stream.detects else None
+    for beside in stream.also:
+        chosen(stream, beside)
+    if package is None and not stream.detects:
+        return Selection(stream, "", None)
+    role = stream.detector if package is None and stream.detector in ROLES else ""
+    return Selection(stream, role, chosen(stream, package))
 
 
 def misfits(stream: Stream, package: Package) -> list[str]:
     """Return why a package cannot score a stream; nothing if it can."""
     reasons = []
-    missing = [one for one in package.detector.channels if one not in stream.measured]
+    missing = [name for name in package.detector.channels if name not in stream.measured]
     if missing:
         reasons.append(f"the stream has no channel {', '.join(missing)}")
     if package.detector.window > stream.window:
@@ -66,20 +95,15 @@ def misfits(stream: Stream, package: Package) -> list[str]:
     return reasons
 
 
-def scorers(
-    stream: Stream, package: Package | None, role: str
-) -> Iterator[tuple[str, Scored, EpisodeRule]]:
+def scorers(selection: Selection) -> Iterator[tuple[str, Scored, EpisodeRule]]:
     """Yield the tag, the packages and the rule of each detector of a job."""
-    from workbench.stream.scoring import Scored
-
-    if not stream.detects and package is None:
+    stream, package, place = selection.stream, selection.package, str(store().resolve())
+    if package is None and not selection.role:
         return
-    place = str(store().resolve())
-    fixed = "" if role in ROLES else package.id if package else role
     usual = stream.rule or (package.rule if package else EpisodeRule())
-    yield "", Scored(stream.name, role, place, fixed, stream.threshold), usual
-    for number, one in enumerate(stream.also, start=2):
-        beside = find_package(one)
+    yield "", selection.main(place), usual
+    for number, name in enumerate(stream.also, start=2):
+        beside = find_package(name)
         yield f"_{number}", Scored(stream.name, "", place, beside.id), stream.rule or beside.rule
     if stream.shadow:
         log = promotions(stream.name, "challenger")

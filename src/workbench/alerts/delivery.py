@@ -1,0 +1,169 @@
+"""One route at work: what comes is grouped, sent, tried again, given up; then acknowledged.
+
+It has no clock and no thread of its own: the moment is given to it, in seconds of any clock that
+only goes forward.
+
+    taken ──▶ waits for others of its machine ──▶ sent ──▶ in the journal ──▶ acknowledged
+                        ▲                          │
+                        └── a pause, twice as long ┘ refused; after `tries` a dead letter
+
+What is acknowledged is in the journal before, so a process that is killed anywhere repeats at most
+what it had sent and not yet written down; the message's id says that it is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.alerts.journal import Journal
+from workbench.alerts.links import answer_urls, notebook_urls
+from workbench.alerts.messages import Message, message
+from workbench.alerts.routing import Alert, machine, takes
+from workbench.alerts.targets import AGAIN_S, Target
+from workbench.errors import AlertsError
+from workbench.stream import Stream
+
+LONGEST_PAUSE_S = 900.0
+
+Acknowledge = Callable[[Any], None]
+
+
+@dataclass
+class _Group:
+    """What waits to be said of a machine."""
+
+    due_s: float
+    alerts: dict[str, Alert] = field(default_factory=dict)
+    receipts: dict[str, list[Any]] = field(default_factory=dict)
+
+    def add(self, alert: Alert, receipt: Any) -> None:
+        before = self.alerts.get(alert["id"])
+        if before is None or before["status"] == "open":
+            self.alerts[alert["id"]] = alert
+        self.receipts.setdefault(alert["id"], []).append(receipt)
+
+
+class Delivery:
+    """The alerts of one route.
+
+    Parameters
+    ----------
+    stream, name
+        The stream, and which of its routes.
+    journal
+        What became of alerts before.
+    send
+        Where messages go; None: nowhere, for a preview.
+    acknowledge
+        Is given the receipts of what is settled.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        name: str,
+        *,
+        journal: Journal,
+        send: Target,
+        acknowledge: Acknowledge,
+    ) -> None:
+        self.stream, self.name, self.route = stream, name, stream.routes[name]
+        self.journal = journal
+        self._send, self._acknowledge = send, acknowledge
+        self._groups: dict[str, _Group] = {}
+        self._last_s: dict[str, float] = {}
+        self._again_s = -math.inf
+
+    def take(self, alert: Alert, receipt: Any, now_s: float) -> None:
+        """Take an alert; what this route has nothing to say of is acknowledged at once."""
+        self.journal.catch_up()
+        if not takes(self.stream, self.route, alert) or self.journal.settled(alert):
+            self._acknowledge(receipt)
+            return
+        whose = machine(self.route, alert["sensor"])
+        if whose not in self._groups:
+            earliest_s = self._last_s.get(whose, -math.inf) + self.route.every_s
+            self._groups[whose] = _Group(max(now_s + self.route.wait_s, earliest_s))
+        self._groups[whose].add(alert, receipt)
+
+    def refuse(self, message_id: str, content: str, reason: str, receipt: Any) -> None:
+        """Keep what is no alert as a dead letter, once: a kill may bring the message again."""
+        refused = {"id": message_id, "status": "refused", "content": content}
+        self.journal.catch_up()
+        if not self.journal.settled(refused):
+            self.journal.record("dead", [refused], reason)
+        self._acknowledge(receipt)
+
+    def work(self, now_s: float) -> float:
+        """Send what is due, and return the moment at which something is due again."""
+        for whose in [name for name, group in self._groups.items() if group.due_s <= now_s]:
+            self._attempt(whose, now_s)
+        return min((group.due_s for group in self._groups.values()), default=math.inf)
+
+    def _attempt(self, whose: str, now_s: float) -> None:
+        group = self._groups[whose]
+        self.journal.catch_up()  # the other notifier may have sent some while they waited here
+        self._settle(group, [each for each in group.alerts.values() if self.journal.settled(each)])
+        if alerts := list(group.alerts.values()):
+            self._try(group, alerts, whose, now_s)
+        if not group.alerts:
+            del self._groups[whose]
+
+    def _try(self, group: _Group, alerts: list[Alert], whose: str, now_s: float) -> None:
+        try:
+            self._send(self._message(alerts))
+        except AlertsError as err:
+            self._fail(group, err.message, now_s)
+        else:
+            self.journal.record("sent", alerts)
+            self._settle(group, alerts)
+            self._last_s[whose] = now_s
+
+    def _message(self, alerts: list[Alert]) -> Message:
+        return message(self.stream, self.name, alerts, answer_urls(alerts), notebook_urls(alerts))
+
+    def _fail(self, group: _Group, reason: str, now_s: float) -> None:
+        alerts = list(group.alerts.values())
+        self.journal.record("failed", alerts, reason)
+        dead = [alert for alert in alerts if self.journal.tries(alert) >= self.route.tries]
+        self.journal.record("dead", dead, reason)
+        tried = max(map(self.journal.tries, alerts))
+        self._settle(group, dead)
+        group.due_s = now_s + pause_s(tried)
+
+    def _settle(self, group: _Group, alerts: Iterable[Alert]) -> None:
+        for alert in alerts:
+            del group.alerts[alert["id"]]
+            for receipt in group.receipts.pop(alert["id"]):
+                self._acknowledge(receipt)
+
+    def repeat_open(self, now_s: float) -> None:
+        """Tell Alertmanager each minute what is open, as Prometheus does: it forgets in a restart.
+
+        No other target is told again. A failure is no matter: each alert was delivered once.
+        """
+        if self.route.to != "alertmanager" or now_s < self._again_s + AGAIN_S:
+            return
+        self._again_s = now_s
+        self.journal.catch_up()
+        with contextlib.suppress(AlertsError):
+            for alert in self.journal.open_alerts:
+                self._send(self._message([alert]))
+
+
+def pause_s(tries: int) -> float:
+    """Return how long to wait after so many failures.
+
+    Examples
+    --------
+    >>> [pause_s(tries) for tries in (1, 2, 3, 10, 11, 10_000)]
+    [1.0, 2.0, 4.0, 512.0, 900.0, 900.0]
+    """
+    return min(LONGEST_PAUSE_S, 2.0 ** min(tries - 1, 20))
+
+
+__all__ = ["Delivery", "pause_s"]

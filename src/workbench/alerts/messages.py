@@ -1,0 +1,167 @@
+"""What is sent: the alerts of one machine that opened or closed since it was last written of."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from workbench.alerts.routing import Alert, machine, severity
+from workbench.stream import SEVERITIES, Route, Stream
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATE = """\
+{%- for alert in alerts -%}
+{{ alert.sensor }}: {{ alert.kind }} {{ alert.status }}, {{ alert.start }}
+{%- if alert.stop %} to {{ alert.stop }}{% endif %}
+{%- if alert.peak_score is not none and alert.peak_score is defined %}, peak {{ "%.4g" | format(alert.peak_score) }}
+{%- if alert.threshold is not none %} over {{ "%.4g" | format(alert.threshold) }}{% endif %}{% endif %}
+{%- if alert.reason %}
+    {{ alert.reason }}
+{%- endif %}
+{%- for part in alert.contributions or () if part.share >= 0.05 %}
+    {{ part.channel }}{% set value = (alert.channels or {}).get(part.channel) %}{% if value is not none %} {{ "%.6g" | format(value) }}{% endif %}: {{ "%.0f" | format(100 * part.share) }} % of it, {{ part.direction }}
+    {%- if part.expected is not none %}, {{ "%.6g" | format(part.expected) }} expected{% endif %}
+{%- else %}
+{%- for channel, value in (alert.channels or {}).items() if value is not none %}
+    {{ channel }} {{ "%.6g" | format(value) }}
+{%- endfor %}
+{%- endfor %}
+{%- if alert.answer_url %}
+    {{ alert.answer_url }}
+{%- endif %}
+{%- if alert.notebook_url %}
+    {{ alert.notebook_url }}
+{%- endif %}
+{% endfor -%}
+{%- for note in notes %}
+{{- note }}
+{% endfor -%}
+"""  # noqa: E501 - a line of a template is a line of the text
+
+
+_OURS = ("severity", "answer_url", "notebook_url")  # an alert of the topic that has them lies
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a route says at once.
+
+    Attributes
+    ----------
+    stream, route
+        Names.
+    machine
+        What its alerts have in common.
+    alerts
+        In their newest state, by start; each with its `severity`.
+    picture, pictured
+        PNG, and the id of the alert that it shows; empty: none.
+    notes
+        What does not go with it, and why.
+    """
+
+    stream: str
+    route: str
+    machine: str
+    alerts: tuple[Alert, ...]
+    picture: bytes = b""
+    pictured: str = ""
+    notes: tuple[str, ...] = ()
+
+    def noting(self, note: str) -> Message:
+        """Return it with a note more."""
+        return replace(self, notes=(*self.notes, note))
+
+    @property
+    def id(self) -> str:
+        """The same for the same alerts in the same state, whenever they are sent."""
+        parts = sorted(f"{alert['id']}:{alert['status']}" for alert in self.alerts)
+        return hashlib.sha256("|".join([self.route, *parts]).encode()).hexdigest()[:32]
+
+    @property
+    def severity(self) -> str:
+        """That of the worst alert."""
+        return max((str(alert["severity"]) for alert in self.alerts), key=SEVERITIES.index)
+
+    @property
+    def title(self) -> str:
+        """One line: the machine, and how many alerts opened and closed."""
+        counts = [
+            f"{sum(alert['status'] == status for alert in self.alerts)} {status}"
+            for status in ("open", "closed")
+            if any(alert["status"] == status for alert in self.alerts)
+        ]
+        return f"{self.machine}: {', '.join(counts)} ({self.stream})"
+
+    @property
+    def text(self) -> str:
+        """Some lines for each alert, for people."""
+        return _template().render(alerts=self.alerts, notes=self.notes)
+
+    def content(self) -> dict[str, Any]:
+        """Return what a webhook gets."""
+        content: dict[str, Any] = {
+            "version": 1,
+            "id": self.id,
+            "stream": self.stream,
+            "route": self.route,
+            "machine": self.machine,
+            "severity": self.severity,
+            "title": self.title,
+            "alerts": [dict(alert) for alert in self.alerts],
+        }
+        if self.picture:
+            text = base64.b64encode(self.picture).decode()
+            content["picture"] = {"alert": self.pictured, "type": "image/png", "base64": text}
+        if self.notes:
+            content["notes"] = list(self.notes)
+        return content
+
+
+def message(
+    stream: Stream,
+    name: str,
+    alerts: Iterable[Alert],
+    answers: Mapping[str, str] | None = None,
+    notebooks: Mapping[str, str] | None = None,
+) -> Message:
+    """Return what the route `name` says of alerts of one machine.
+
+    Parameters
+    ----------
+    answers, notebooks
+        Where an alert can be answered, and where a notebook opens on it, by its id.
+    """
+    urls = {"answer_url": answers or {}, "notebook_url": notebooks or {}}
+    shown_alerts = [
+        {name: value for name, value in alert.items() if name not in _OURS}
+        | {"severity": severity(stream, alert)}
+        | {name: known[alert["id"]] for name, known in urls.items() if alert["id"] in known}
+        for alert in sorted(alerts, key=lambda alert: (alert["start"], alert["id"]))
+    ]
+    return Message(
+        stream.name,
+        name,
+        machine(_route(stream, name), shown_alerts[0]["sensor"]),
+        tuple(shown_alerts),
+    )
+
+
+def _route(stream: Stream, name: str) -> Route:
+    return stream.routes[name]
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment
+
+    return Environment(autoescape=False).from_string(TEMPLATE)  # noqa: S701 - plain text, no HTML
+
+
+__all__ = ["Message", "message"]

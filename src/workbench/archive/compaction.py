@@ -1,0 +1,66 @@
+"""The compacted view of a topic: of each key the newest message, as a broker's compaction keeps it.
+
+Messages without a key are out, as are keys whose newest message is empty (a tombstone); of a batch
+each message counts by itself; partitions are compacted by themselves. What stays keeps its place.
+The whole topic is looked at, so an interval holds what is newest of all, if that lies in it. The
+memory is that of the keys.
+
+Where we differ: a chunked message is one message (a broker keeps its last chunk alone, and a
+consumer drops it), and what came after a broker's last compaction is compacted, too.
+
+Source: apache/pulsar 4.0.8, AbstractTwoPhaseCompactor, PublishingOrderCompactor,
+RawBatchConverter; topicCompactionRetainNullKey is false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from workbench.archive.format import entries as e
+from workbench.archive.format import payloads as p
+from workbench.archive.ledgers import Messages
+from workbench.arrays import Bools
+
+Key = tuple[str, bytes]  # topic, partition included
+Place = tuple[int, int, int]  # ledger, entry, index in the batch
+
+
+def newest_by_key(messages: Messages) -> dict[Key, Place | None]:
+    """Return where the newest of some messages is for each of their keys, None for a tombstone."""
+    table, data = messages.table, messages.entries.data
+    keyed = np.flatnonzero(table[p.KEY_SIZE] >= 0)
+    starts = table[p.KEY, keyed]
+    spans = zip(starts.tolist(), (starts + table[p.KEY_SIZE, keyed]).tolist(), strict=True)
+    topic, places = messages.entries.ledger.topic, _places(messages)
+    newest: dict[Key, Place | None] = {}
+    for row, size, (start, stop) in zip(
+        keyed.tolist(), table[p.VALUE_SIZE, keyed].tolist(), spans, strict=True
+    ):
+        newest[topic, data[start:stop].tobytes()] = places[row] if size > 0 else None
+    return newest
+
+
+def newest_places(parts: Iterable[dict[Key, Place | None]]) -> frozenset[Place]:
+    """Return where the messages are that are left of a topic, from `newest_by_key` of its parts."""
+    newest: dict[Key, Place] = {}
+    for part in parts:
+        for key, place in part.items():
+            if place is None:
+                newest.pop(key, None)
+            else:
+                newest[key] = place
+    return frozenset(newest.values())
+
+
+def is_among(messages: Messages, places: frozenset[Place]) -> Bools:
+    """Return for each message whether it is at one of some places."""
+    return np.array([place in places for place in _places(messages)], bool)
+
+
+def _places(messages: Messages) -> list[Place]:
+    entries = messages.entries.heads[:, e.ENTRY][messages.table[p.ROW]]
+    ledger = messages.entries.ledger.id
+    pairs = zip(entries.tolist(), messages.table[p.INDEX].tolist(), strict=True)
+    return [(ledger, entry, index) for entry, index in pairs]

@@ -1,0 +1,185 @@
+"""Read many small things of a bucket at once, and keep them: what opening an archive is made of.
+
+An object that a listing names with the same key, etag, size and time of writing is not read again.
+Kept are bytes as they were read, never what was made of them, so whoever reads them finds what it
+would find in the bucket. Objects without an etag of the store's own are never kept: those of a
+folder, which a change may leave with size and time as they were, and which are as quick to read.
+
+One file for each bucket (and endpoint) below `workbench.endpoints.home()`, open to its owner alone,
+written whole or not at all: processes share it, the last one's stays. It is an Arrow stream behind
+a digest; a file with another digest or version counts as none, and may be deleted at any time.
+
+    offset  bytes
+    0       b"workbench small reads 1\\n"
+    24      BLAKE2b of all that follows, 32 bytes
+    56      Arrow stream, zstd: name (utf8), content (binary)
+
+In it are names and indexes of ledgers, so names of topics; no credentials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from workbench import files
+from workbench.archive.bucket import Bucket, Item, in_order
+from workbench.endpoints import home
+from workbench.errors import ArchiveError
+
+Read = Callable[[Item], bytes]
+
+_HEAD = b"workbench small reads 1\n"
+_DIGEST_BYTES = 32
+_TOPIC = "managedledgername"  # of the offloader's user metadata
+_WORKERS = 32  # requests in flight
+_AHEAD = 8 * _WORKERS  # so that a slow one holds up no others
+_MOST_BYTES = 64 << 10  # of one content; more is not small
+_ALL_BYTES = 512 << 20  # of all contents; a million ledgers have 200 MB
+_AT_ONCE = 20_000  # reads between two writes: of a first opening that is killed they are not lost
+_STALE = 5  # one in so many kept may be of objects that are gone
+
+
+class SmallReads:
+    """Small reads of one bucket, each kept for the next process that opens it.
+
+    Attributes
+    ----------
+    bucket
+        Where the objects lie.
+    items
+        All of them, as listed when this was made.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self.items = bucket.list()
+        self.by_key = {item.key: item for item in self.items}
+        self._path = _path(bucket)
+        self._kept = _load(self._path) if any(item.has_etag for item in self.items) else {}
+        self._bytes = sum(map(len, self._kept.values()))
+        self._used: set[str] = set()
+        self._new = 0
+
+    def contents(
+        self, items: Sequence[Item], part: str, read: Read
+    ) -> Iterator[bytes | ArchiveError]:
+        """Yield read(item) of each, or its error; in order, many at a time.
+
+        Parameters
+        ----------
+        part
+            What `read` gives of an object: one word for one way of reading.
+        """
+        names = [_name(item, part) for item in items]
+        kept = [self._kept.get(name) if name else None for name in names]
+        missing = [item for item, content in zip(items, kept, strict=True) if content is None]
+        fetched = in_order(partial(_try, read), missing, workers=_WORKERS, ahead=_AHEAD)
+        self.bucket.traffic.add(kept=len(items) - len(missing))
+        for name, content in zip(names, kept, strict=True):
+            if content is None:
+                answer = next(fetched)
+                self._keep(name, answer)
+                yield answer
+            else:
+                self._used.add(name)
+                yield content
+
+    def whole(self, items: Sequence[Item]) -> Iterator[bytes | ArchiveError]:
+        """Yield all bytes of each object, or the error."""
+        return self.contents(items, "whole", lambda item: self.bucket.read(item.key))
+
+    def named_topic(self, item: Item) -> bytes:
+        """Return the managed ledger's name in an object's user metadata; empty where there is none.
+
+        Raises
+        ------
+        ArchiveError
+            If the object cannot be asked.
+        """
+        return self.bucket.metadata(item.key).get(_TOPIC, "").encode()
+
+    def _keep(self, name: str, content: bytes | ArchiveError) -> None:
+        if not name or isinstance(content, ArchiveError) or len(content) > _MOST_BYTES:
+            return
+        if self._bytes + len(content) > _ALL_BYTES:
+            return
+        self._kept[name] = content
+        self._used.add(name)
+        self._bytes += len(content)
+        self._new += 1
+        if self._new >= _AT_ONCE:
+            self._write(self._kept)
+
+    def close(self) -> None:
+        """Keep what was read for the next process, and forget objects that are gone."""
+        stale = len(self._kept) - len(self._used)
+        if stale * _STALE > len(self._kept):
+            self._write({name: self._kept[name] for name in sorted(self._used)})
+        elif self._new:
+            self._write(self._kept)
+        self._kept, self._used = {}, set()
+
+    def _write(self, kept: dict[str, bytes]) -> None:
+        self._new = 0
+        try:
+            files.write_bytes(self._path, _packed(kept), mode=0o600)
+        except OSError as err:  # a cache that cannot be written costs time, no more
+            self.bucket.traffic.unkept = str(err)
+
+
+def _try(read: Read, item: Item) -> bytes | ArchiveError:
+    try:
+        return read(item)
+    except ArchiveError as err:
+        return err
+
+
+def _name(item: Item, part: str) -> str:
+    """Return what a content is kept as; empty where it cannot be kept."""
+    if not item.has_etag:
+        return ""
+    return f"{part} {item.bytes} {item.written_ms} {item.etag} {item.key}"
+
+
+def _path(bucket: Bucket) -> Path:
+    client = getattr(bucket.fs, "client_kwargs", None) or {}
+    endpoint = getattr(bucket.fs, "endpoint_url", None) or client.get("endpoint_url") or ""
+    where = f"{endpoint} {bucket.url}"
+    return home() / "archive" / f"{hashlib.sha256(where.encode()).hexdigest()[:16]}.reads"
+
+
+def _packed(kept: dict[str, bytes]) -> bytes:
+    sink = pa.BufferOutputStream()
+    schema = pa.schema([("name", pa.string()), ("content", pa.binary())])
+    columns = [list(kept), list(kept.values())]
+    table = pa.table(
+        [pa.array(*each) for each in zip(columns, schema.types, strict=True)], schema=schema
+    )
+    with pa.ipc.new_stream(
+        sink, schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
+    ) as writer:
+        writer.write_table(table)
+    stream: bytes = sink.getvalue().to_pybytes()
+    return _HEAD + _digest(stream) + stream
+
+
+def _load(path: Path) -> dict[str, bytes]:
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return {}
+    head, digest = raw[: len(_HEAD)], raw[len(_HEAD) : len(_HEAD) + _DIGEST_BYTES]
+    stream = memoryview(raw)[len(_HEAD) + _DIGEST_BYTES :]
+    if head != _HEAD or digest != _digest(stream):
+        return {}
+    table = pa.ipc.open_stream(stream).read_all()
+    return dict(zip(table["name"].to_pylist(), table["content"].to_pylist(), strict=True))
+
+
+def _digest(stream: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(stream, digest_size=_DIGEST_BYTES).digest()

@@ -1,0 +1,1 @@
+"""Avro values of any version as columns of the newest: schemas, plans, flat and other records."""

@@ -1,0 +1,1 @@
+"""What leaves an archive: as text, as files, as Parquet by day."""

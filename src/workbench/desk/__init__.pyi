@@ -1,0 +1,17 @@
+from .labelling import Answering as Answering
+from .labelling import Labelling as Labelling
+from .labelling import label as label
+from .laboratory import lab as lab
+from .magic import register as register
+from .metrics import PORT as PORT
+from .metrics import StreamMetrics as StreamMetrics
+from .metrics import expose as expose
+from .starters import Starter as Starter
+from .starters import new as new
+from .starters import remarks as remarks
+from .tour import copy_sample as copy_sample
+from .tour import copy_tour as copy_tour
+from .tuning import Tuning as Tuning
+from .tuning import tune as tune
+from .watching import Watch as Watch
+from .watching import watch as watch

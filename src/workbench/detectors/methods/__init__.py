@@ -1,0 +1,1 @@
+"""The methods of the catalogue: what each learns, and how it scores."""

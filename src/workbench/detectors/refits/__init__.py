@@ -1,0 +1,1 @@
+"""Detector and threshold from a trailing span, once and by a schedule."""

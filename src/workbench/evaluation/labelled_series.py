@@ -1,0 +1,210 @@
+"""Judge a specification on a person's own labelled series, as production would run it.
+
+The first part of each series is learnt from; on the last third of that part, which the trial
+detector was not fitted on, an alert budget buys the threshold; then nothing of the rest is known.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.arrays import Floats
+from workbench.detectors import EpisodeRule, before_instant, threshold_for_budget, time_order
+from workbench.errors import EvaluationError, TimesError, did_you_mean
+from workbench.evaluation.causal import causal_scores
+from workbench.evaluation.events import EventReport
+from workbench.evaluation.ranking import floor_scores
+from workbench.evaluation.scorecard import Pointwise, Terms, score_card
+from workbench.evaluation.tables import read_table
+from workbench.times import epoch_ms, parse_column, timestamps
+
+TRIAL = 2 / 3  # of the readings learnt from: the rest buys the threshold
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A specification judged on one frame.
+
+    Attributes
+    ----------
+    scores
+        Shape (n,), in the order of the frame; NaN for the readings learnt from, and where there
+        is none.
+    threshold
+        Fixed before the readings judged.
+    report
+        The alerts at that threshold, against the labels.
+    pointwise
+        The readings under an alarm, against the labelled ones.
+    rows
+        For `leaderboard` and `summary`: the figures of `score_card` of the floors and the detector,
+        per sensor with a labelled reading; none, where no sensor has one.
+    span
+        What was judged, [start, stop), UTC.
+    """
+
+    scores: Floats
+    threshold: float
+    report: EventReport
+    pointwise: Pointwise
+    rows: list[dict[str, object]]
+    span: tuple[pd.Timestamp, pd.Timestamp]
+
+
+def evaluate(
+    spec: Mapping[str, Any],
+    frame: pd.DataFrame,
+    labels: pd.DataFrame,
+    *,
+    sensor: str,
+    time: str = "event_time",
+    learn: float = 0.5,
+    alerts_per_sensor_day: float = 1 / 7,
+    false_per_sensor_day: float | None = None,
+    rule: EpisodeRule | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Return how a specification does on labelled readings, beside the two floors.
+
+    Parameters
+    ----------
+    frame
+        Readings in any order: they are judged in order of event time, as if each had arrived in
+        time. A reading without a sensor has no score.
+    labels
+        As from `read_labels`.
+    learn
+        Share of the readings, the first in time, to learn from.
+    alerts_per_sensor_day
+        The budget that buys the threshold, of the floors too.
+    false_per_sensor_day
+        The price of `recall_at_budget`; None: as much as the budget.
+
+    Raises
+    ------
+    EvaluationError
+        If `learn` is not between 0 and 1, or all readings are of one instant.
+    """
+    if not 0 < learn < 1:
+        raise EvaluationError(f"the share to learn from is {learn}, expected one between 0 and 1")
+    rule = rule or EpisodeRule()
+    order = time_order(frame, sensor=sensor, time=time)
+    order = order[frame[sensor].notna().to_numpy()[order]]
+    ordered = frame.iloc[order]
+    times, names = epoch_ms(ordered[time]), ordered[sensor].astype(str).to_numpy(dtype=object)
+    cut = before_instant(times, int(len(times) * learn))
+    begin, end = timestamps(np.array([times[cut], times.max() + 1]))
+    price = alerts_per_sensor_day if false_per_sensor_day is None else false_per_sensor_day
+    terms = Terms(labels, (begin, end), rule, price)
+    trial = before_instant(times, int(cut * TRIAL))
+    scores = _scores(spec, ordered, (trial, cut), sensor=sensor, time=time, seed=seed)
+    rows: list[dict[str, object]] = []
+    for name, judged_scores in {
+        **floor_scores(len(times), seed=seed),
+        str(spec["name"]): scores,
+    }.items():
+        threshold = threshold_for_budget(
+            times[trial:cut],
+            names[trial:cut],
+            judged_scores[trial:cut],
+            alerts_per_sensor_day=alerts_per_sensor_day,
+            rule=rule,
+        )
+        card_rows, report, pointwise = score_card(
+            name, times[cut:], names[cut:], judged_scores[cut:], threshold, terms
+        )
+        rows += card_rows
+    judged: Floats = np.full(len(frame), np.nan)
+    judged[order[cut:]] = scores[cut:]
+    return Evaluation(judged, threshold, report, pointwise, rows, terms.span)
+
+
+def all_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
+    """Return the rows of all, for `leaderboard` and `summary`; quiet series have none.
+
+    Raises
+    ------
+    EvaluationError
+        If no reading that was judged is labelled.
+    """
+    rows = [row for evaluation in evaluations for row in evaluation.rows]
+    if not rows:
+        begin = min(evaluation.span[0] for evaluation in evaluations)
+        raise EvaluationError(
+            "no reading to judge is labelled",
+            hint=f"they begin at {begin:%Y-%m-%dT%H:%M:%SZ}; are the sensors' names the same?",
+        )
+    return rows
+
+
+def _scores(
+    spec: Mapping[str, Any],
+    frame: pd.DataFrame,
+    stages: tuple[int, int],
+    *,
+    sensor: str,
+    time: str,
+    seed: int,
+) -> Floats:
+    """Return scores of the readings after the first stage, those of the second by a trial fit."""
+    trial, cut = stages
+    once = {**spec, "refit": None}
+    past = causal_scores(once, frame[:cut], learn=trial, sensor=sensor, time=time, seed=seed)
+    scores = causal_scores(spec, frame, learn=cut, sensor=sensor, time=time, seed=seed)
+    scores[:cut] = past
+    return scores
+
+
+def read_series(pattern: str, *, time: str, sensor: str = "") -> list[pd.DataFrame]:
+    """Return the CSV files that match a pattern, each as a frame with the column `sensor`.
+
+    Parameters
+    ----------
+    pattern
+        As a shell would expand it: `pumps/*.csv`.
+    time
+        Column of event times, as `times.recognise` reads them; without a zone they are UTC.
+    sensor
+        Column of sensors; empty: the file's name without `.csv` is the sensor.
+
+    Raises
+    ------
+    EvaluationError
+        If no file matches, a column is missing, or a time is not one; file and line are named.
+    """
+    files = matching(pattern)
+    return [read_one(file, time, sensor) for file in files]
+
+
+def matching(pattern: str) -> list[Path]:
+    """Return the files that match a pattern, refused if none does."""
+    files = [Path(name) for name in sorted(glob.glob(pattern))]  # noqa: PTH207 - may be absolute
+    if not files:
+        raise EvaluationError(f"no file matches {pattern}")
+    return files
+
+
+def read_one(file: Path, time: str, sensor: str) -> pd.DataFrame:
+    """Return one CSV file, as `read_series` does."""
+    try:
+        frame = read_table(file, {time: str})
+    except (ValueError, OSError) as err:  # pandas' own are ValueErrors
+        raise EvaluationError(f"no CSV file: {err}", where=file) from err
+    for name in (time, sensor) if sensor else (time,):
+        if name not in frame:
+            hint = did_you_mean(name, map(str, frame))
+            raise EvaluationError(f"there is no column {name!r}", where=file, hint=hint)
+    try:
+        times = timestamps(parse_column(frame[time].fillna("")))
+    except TimesError as err:
+        line = f", line {err.rows[0] + 2}" if err.rows else ""
+        where = f"{file}{line}, column {time}"
+        raise EvaluationError(err.message, where=where, hint=err.hint) from err
+    return frame.assign(**{time: times, "sensor": frame[sensor] if sensor else file.stem})

@@ -1,0 +1,1 @@
+"""How a planned run is executed: kernels, worker processes, shared spans, progress."""

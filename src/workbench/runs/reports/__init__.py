@@ -1,0 +1,1 @@
+"""Runs and sweeps as HTML files that ask nobody for anything."""

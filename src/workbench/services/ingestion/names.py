@@ -1,0 +1,58 @@
+"""Make names that Avro, SQL and Flink take of the labels that people give to columns."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # Avro's rule for names
+_WRITTEN = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ø": "oe",
+     "Ø": "Oe", "°": "deg", "%": "percent", "µ": "u", "μ": "u", "Ω": "ohm", "Δ": "delta"}
+)  # fmt: skip
+_UNIT = re.compile(r"[\[(]\s*([^\[\]()]+?)\s*[\])]\s*$")
+
+
+def field_names(labels: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Return the field of each label: itself where it is one, and no two that differ in case only.
+
+    What is a field already keeps its name, whatever stands before it; none has a name of `taken`.
+
+    Examples
+    --------
+    >>> field_names(["Druck [bar]", "Füllstand %", "flow", "3. Stufe", "druck (bar)", "压力"])
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'Druck [bar]': 'Druck_bar', 'Füllstand %': 'Fuellstand_percent', 'flow': 'flow',
+     '3. Stufe': '_3_Stufe', 'druck (bar)': 'druck_bar_2', '压力': 'column'}
+    """
+    names = dict.fromkeys(labels, "")
+    used = {name.casefold() for name in taken}
+    for label in sorted(names, key=lambda label: not FIELD.fullmatch(label)):
+        name = base = label if FIELD.fullmatch(label) else _field(label)
+        number = 1
+        while name.casefold() in used:
+            number += 1
+            name = f"{base}_{number}"
+        used.add(name.casefold())
+        names[label] = name
+    return names
+
+
+def _field(label: str) -> str:
+    plain = unicodedata.normalize("NFC", label).translate(_WRITTEN)
+    decomposed = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
+    name = re.sub(r"\W+", "_", decomposed).strip("_") or "column"
+    return f"_{name}" if name[0].isdigit() else name
+
+
+def unit(label: str) -> str:
+    """Return the unit that a label ends with, in brackets; empty if it names none.
+
+    Examples
+    --------
+    >>> unit("Druck [bar]"), unit("Vorlauf (°C) "), unit("flow")
+    ('bar', '°C', '')
+    """
+    found = _UNIT.search(label)
+    return found[1] if found else ""

@@ -1,0 +1,176 @@
+"""Topics of Kafka at the ends of a job: `kafka://NAME`.
+
+A record's id is `topic-partition:offset`. Its time is that of the stream's `event_time`, a field,
+if there is one, else the record's timestamp: Kafka gives a time to every record, so one that was
+set is not told from one that was not. What can be known before Flink starts is checked before.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from workbench import kafka, services
+from workbench.errors import StreamError
+from workbench.history import schema_id
+from workbench.stream.definition.stream_file import Stream
+from workbench.stream.flink_sql.tables import KEY, Sink, Source, message_columns, message_time
+
+_POSITIONS = ("latest", "earliest")
+_LOOKED_AT = 100  # offsets at the end of a partition, for whether its values are JSON
+# Partitions that are added while the job runs are found after so long, and read from their start.
+_DISCOVERY = {"scan.topic-partition-discovery.interval": "10 s"}
+# A place that Kafka has deleted fails the job; its client would go on at the next one it has.
+_PLACED = {"scan.startup.mode": "group-offsets", "properties.auto.offset.reset": "none"}
+_METADATA = {
+    "message_partition": "INT METADATA FROM 'partition' VIRTUAL",
+    "message_offset": "BIGINT METADATA FROM 'offset' VIRTUAL",
+    "message_timestamp": "TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL",
+}
+
+
+def source(stream: Stream, position: str) -> Source:
+    """Return the end that reads a stream's topic: unbounded.
+
+    The consumer group `workbench-NAME` is put at the position now: a job that fails before its
+    first checkpoint begins there again, not at what is the latest record by then.
+
+    Parameters
+    ----------
+    position
+        Where it begins: `earliest`, `latest`, or ids `topic-partition:offset` with commas, one for
+        each partition.
+
+    Raises
+    ------
+    ServicesError
+        If Kafka does not answer, or there is no such topic; then with the nearest names.
+    StreamError
+        If there is no such position, or the newest readings are Avro.
+    """
+    name, group = kafka.topic_name(stream.topic), f"workbench-{stream.name}"
+    _check_json(stream.topic)
+    offsets = places(stream.topic, position)
+    kafka.commit(stream.topic, group, offsets)
+    return Source(
+        columns={**message_columns(stream), **_METADATA},
+        options={
+            "connector": "kafka",
+            "topic": name,
+            "format": "reading",
+            "properties.group.id": group,
+            **_PLACED,
+            **_DISCOVERY,
+            **_client(),
+        },
+        message_id=(
+            f"CONCAT('{name}-', CAST(`message_partition` AS STRING), ':', "
+            "CAST(`message_offset` AS STRING))"
+        ),
+        partition="CAST(`message_partition` AS STRING)",
+        time=message_time(stream, "CAST(NULL AS TIMESTAMP_LTZ(3))", "`message_timestamp`"),
+        partitions=tuple(map(str, offsets)),
+    )
+
+
+def _check_json(topic: str) -> None:
+    """Refuse a topic with a partition that ends in Confluent's wire format, without JSON near it.
+
+    (Any bytes that begin with 0 look so: among JSON they are a dead letter, as others are.)
+    """
+    last = {
+        number: max(first, end - _LOOKED_AT)
+        for number, (first, end) in kafka.bounds(topic).items()
+        if end > first
+    }
+    for records in kafka.tails(topic, 0, last).values():
+        number = schema_id(records[-1][1]) if records else None
+        if number is not None and not any(_is_object(value) for _, value in records):
+            raise StreamError(
+                f"the readings are Avro of schema {number}, the job reads JSON",
+                where=topic,
+                hint="replay, SQL and notebooks read them; a job needs a topic of JSON",
+            )
+
+
+def _is_object(value: bytes) -> bool:
+    try:
+        return isinstance(json.loads(value), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def places(topic: str, position: str) -> dict[int, int]:
+    """Return the offset that a position means in each partition.
+
+    Raises
+    ------
+    ServicesError
+        If Kafka does not answer, or there is no such topic.
+    StreamError
+        If there is no such position, or Kafka does not have its records any more.
+    """
+    bounds = kafka.bounds(topic)
+    if position in _POSITIONS:
+        last = position == "latest"
+        return {number: end if last else first for number, (first, end) in bounds.items()}
+    offsets = dict(_place(topic, text.strip()) for text in position.split(","))
+    if offsets.keys() != bounds.keys():
+        name = kafka.topic_name(topic)
+        wanted = ",".join(f"{name}-{number}:{first}" for number, (first, _) in bounds.items())
+        raise StreamError(
+            f"position {position} is not one of each partition of {topic}", hint=f"as {wanted}"
+        )
+    for number, offset in offsets.items():
+        first, end = bounds[number]
+        if not first <= offset <= end:
+            raise StreamError(
+                f"partition {number} of {topic} has no offset {offset}",
+                hint=f"it has {first} to {end}",
+            )
+    return offsets
+
+
+def _place(topic: str, text: str) -> tuple[int, int]:
+    start = f"{kafka.topic_name(topic)}-"
+    number, _, offset = text.removeprefix(start).partition(":")
+    if not (text.startswith(start) and number.isdecimal() and offset.isdecimal()):
+        raise StreamError(
+            f"{topic} has no position {text!r}",
+            hint=f"earliest, latest, or {start}PARTITION:OFFSET for each partition, with commas",
+        )
+    return int(number), int(offset)
+
+
+def sink(stream: Stream, name: str, topic: str) -> Sink:
+    """Return the end that writes a view to a topic, as JSON; a topic that is not there is made.
+
+    Raises
+    ------
+    ServicesError
+        If Kafka does not answer, or refuses to make it.
+    """
+    kafka.make_topic(topic)
+    options = {
+        "connector": "kafka",
+        "topic": kafka.topic_name(topic),
+        "value.format": "json",
+        "value.fields-include": "EXCEPT_KEY",
+        "key.format": "raw",
+        "key.fields": KEY,
+        "sink.delivery-guarantee": "at-least-once",
+        **_client(),
+    }
+    return Sink(options, keyed=True)
+
+
+def jars() -> list[Path]:
+    """Return the jars of the connector and its client."""
+    return list(services.kafka_connector_jars())
+
+
+def _client() -> dict[str, str]:
+    return {f"properties.{key}": value for key, value in kafka.flink_settings().items()}
+
+
+__all__ = ["jars", "places", "sink", "source"]

@@ -1,0 +1,1 @@
+"""A stream of few readings without Flink, as a Pulsar Function."""

@@ -1,0 +1,339 @@
+"""Proof that notebook and stream score alike: the same readings, by both paths, compared.
+
+The batch path is `detectors.detect`; the stream's is the job itself, on Flink's mini cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from workbench import kafka, local_sql
+from workbench.arrays import Bools, Floats, Ints
+from workbench.detectors import Detection, Package, detect, episode_contributions
+from workbench.errors import StreamError
+from workbench.services import caller_versions
+from workbench.stream.definition.stream_file import Stream, load_stream
+from workbench.stream.flink_sql.tables import AHEAD
+from workbench.stream.flink_sql.views import PATTERN
+from workbench.stream.frames import message_ids
+from workbench.stream.promotion import explained, unscored
+from workbench.stream.promotion.certificates import (
+    FRAME,
+    MESSAGES,
+    RECORDS,
+    TOLERANCE,
+    Certificate,
+)
+from workbench.stream.promotion_log import find_package
+from workbench.stream.running import originals
+from workbench.stream.running.job import run
+from workbench.stream.running.originals import Origin
+from workbench.stream.running.outcome import Outcome
+from workbench.stream.selection import chosen
+
+READINGS = 200_000
+_LIBRARIES = ("workbench", "apache-flink", "numpy", "pandas", "pyarrow", "pyod", "scikit-learn")
+
+
+def parity(
+    stream: str | Path | Stream,
+    frame: pd.DataFrame | None = None,
+    *,
+    package: str | None = None,
+    readings: int = READINGS,
+    time: str = "event_time",
+    archive: str | Origin | None = None,
+    scored_share: float | None = None,
+) -> Certificate:
+    """Score readings by both paths and compare.
+
+    The batch path scores what the archive's reader makes of the messages, the job the very
+    messages, by its own parser. Of a frame that came from elsewhere, both score the frame.
+
+    Parameters
+    ----------
+    frame
+        Readings in order of arrival; if left out, the last `readings` of the archive.
+    package
+        Id of a package in place of the stream's detector.
+    time
+        Column with the event time.
+    archive
+        Where the readings of `frame` are from, or those of the archive if there is none: a folder,
+        a URL, or an open one. None: `frame` is of no archive; or, without one, what is configured.
+    scored_share
+        The least share of the readings that could have a full window which has to be scored, 0 to
+        1; None: what the stream's `gate` says.
+
+    Raises
+    ------
+    StreamError
+        If the stream has no detector, the readings do not fit it, or the job fails.
+    """
+    definition = load_stream(stream)
+    judged = judged_package(definition, package)
+    messages = None
+    if frame is None or archive is not None:
+        frame, messages = gathered(definition, frame, archive, readings)
+    floor = definition.gate.scored_share if scored_share is None else scored_share
+    return prove(definition, judged, frame, messages, time=time, floor=floor)
+
+
+def judged_package(stream: Stream, package: str | None = None) -> Package:
+    """Return the package of an id, or what the stream's `detector` names, as it runs there."""
+    return as_run(stream, find_package(package) if package else chosen(stream))
+
+
+def gathered(
+    stream: Stream, frame: pd.DataFrame | None, archive: str | Origin | None, readings: int
+) -> tuple[pd.DataFrame, pa.Table]:
+    """Return readings of an archive, its last ones if there is no frame, and their messages."""
+    opened = originals.readable(stream, archive)
+    frame = _last(stream, opened, readings) if frame is None else frame
+    return frame, originals.messages(stream, opened, frame)
+
+
+def prove(
+    stream: Stream,
+    package: Package,
+    frame: pd.DataFrame,
+    messages: pa.Table | None = None,
+    *,
+    time: str = "event_time",
+    floor: float = 0.0,
+) -> Certificate:
+    """Run both paths over readings, and return what comparing them found.
+
+    Parameters
+    ----------
+    package
+        What scores them, with the stream's threshold and rule (`as_run`); it is in the store.
+    messages
+        The messages that `frame` was made of, row by row (`originals.messages`); None: the job
+        reads the frame.
+    floor
+        The least share of the readings that could have a full window which has to be scored.
+    """
+    ready = originals.prepared(stream, frame, messages)
+    alone = replace(stream, also=(), shadow="", machine="", sums={}, limits={}, patterns={})
+    outcome = run(alone, ready, time_column=time, package=package.id, messages=messages)
+    ready = with_derived(stream, ready)
+    batch = batch_path(stream, package, ready, time=time)
+    certified = certify(stream, package, ready, batch, outcome, time=time)
+    kept = RECORDS if kafka.is_topic(stream.topic) else MESSAGES
+    return replace(certified, read=FRAME if messages is None else kept, floor=floor)
+
+
+def certify(
+    stream: Stream,
+    package: Package,
+    ready: pd.DataFrame,
+    batch: Detection,
+    outcome: Outcome,
+    *,
+    time: str = "event_time",
+) -> Certificate:
+    """Return in what the paths differ over some readings, and why those without a score have none.
+
+    Parameters
+    ----------
+    ready
+        The readings, with sensors by name and derived channels.
+    batch, outcome
+        What `batch_path` and `run` made of them.
+    """
+    why = episode_contributions(
+        package, ready, batch.episodes, sensor=stream.sensor, time=time,
+        lateness_ms=stream.lateness_ms, ahead_ms=stream.ahead_ms,
+    )  # fmt: skip
+    apart = explained.differences(batch.episodes, why, outcome.alerts)
+    return replace(
+        compare(outcome, batch, ready, sensor=stream.sensor),
+        explained=len(apart),
+        largest_explanation_difference=max(apart, default=0.0),
+        able=unscored.able(ready, sensor=stream.sensor, window=package.detector.window),
+        unscored=unscored.reasons(
+            package.detector,
+            ready,
+            batch,
+            sensor=stream.sensor,
+            time=time,
+            max_span_s=package.max_span_s,
+        ),
+    )
+
+
+def batch_path(
+    stream: Stream, package: Package, ready: pd.DataFrame, *, time: str = "event_time"
+) -> Detection:
+    """Return what the batch path makes of a stream's readings, derived channels included."""
+    return detect(
+        package,
+        ready,
+        sensor=stream.sensor,
+        time=time,
+        lateness_ms=stream.lateness_ms,
+        ahead_ms=stream.ahead_ms,
+    )
+
+
+def as_run(stream: Stream, package: Package) -> Package:
+    """Return a package with the stream's own threshold and rule in place of its own."""
+    return replace(
+        package,
+        threshold=package.threshold if stream.threshold is None else stream.threshold,
+        rule=stream.rule or package.rule,
+    )
+
+
+def _last(stream: Stream, archive: Origin, count: int) -> pd.DataFrame:
+    frame = originals.readings(stream, archive)
+    if not len(frame):
+        raise StreamError(f"the archive has no readings of {stream.topic}")
+    return originals.newest(frame, count)
+
+
+def with_derived(stream: Stream, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the readings with the derived channels, by DuckDB (docs/design.md, D4)."""
+    if not stream.derived:
+        return frame
+    from workbench.local_sql import duckdb  # for its errors
+
+    columns = ", ".join(
+        f'CAST({expression} AS DOUBLE) AS "{name}"' for name, expression in stream.derived.items()
+    )
+    readings = frame[list(stream.channels)].astype(np.float64)
+    query = f"SELECT {columns.replace('`', chr(34))} FROM readings"
+    with local_sql.connect() as connection:
+        connection.register("readings", readings)
+        try:
+            derived = connection.execute(query).df()
+        except duckdb.Error as err:
+            raise StreamError(f"DuckDB cannot evaluate the derived channels: {err}") from err
+    return frame.assign(**{name: derived[name].to_numpy() for name in stream.derived})
+
+
+def compare(
+    outcome: Outcome, batch: Detection, frame: pd.DataFrame, *, sensor: str | None = None
+) -> Certificate:
+    """Return in what the job and the batch path differ.
+
+    Parameters
+    ----------
+    outcome, batch
+        What `run` and `detectors.detect` made of the same readings.
+    frame
+        Those readings.
+    sensor
+        Column of the sensor: a row without one is no reading; None: all are.
+    """
+    ids = pd.Index(message_ids(frame))
+    scores = np.full(len(ids), np.nan)
+    rows = ids.get_indexer(pd.Index(outcome.scores["message_id"]))
+    scores[rows] = outcome.scores["score"].to_numpy()
+    nameless = np.zeros(len(ids), bool) if sensor is None else frame[sensor].isna().to_numpy()
+    ours, theirs = _of_batch(batch, nameless), _of_stream(outcome, ids, rows)
+    apart = np.flatnonzero(ours != theirs)
+    return Certificate(
+        stream=outcome.stream,
+        package=outcome.package,
+        first=ids[0] if len(ids) else "",
+        last=ids[-1] if len(ids) else "",
+        readings=len(ids),
+        scored=int(np.isfinite(batch.scores).sum()),
+        largest_difference=_difference(batch.scores, scores),
+        alerts=len(batch.episodes),
+        differing_alerts=tuple(_differing(batch.episodes, outcome)),
+        late_batch=int(batch.late.sum()),
+        late_stream=len(outcome.late),
+        late_differing=int(((ours == "late") != (theirs == "late")).sum()),
+        rate=round(outcome.rate, 1),
+        versions={name: version(name) for name in _LIBRARIES} | caller_versions(),
+        differing_rows=tuple(
+            f"message {ids[row]} is {ours[row]} in batch, {theirs[row]} in the stream"
+            for row in apart
+        ),
+    )
+
+
+def _of_batch(batch: Detection, nameless: Bools) -> NDArray[np.object_]:
+    """Return what the batch path makes of each reading: in a window, late, ahead or refused."""
+    fates = np.full(len(nameless), "read", dtype=object)
+    fates[batch.late] = "late"
+    if len(batch.ahead):
+        fates[batch.ahead] = "ahead"
+    fates[nameless] = "refused"
+    return fates
+
+
+def _of_stream(outcome: Outcome, ids: pd.Index, scored: Ints) -> NDArray[np.object_]:
+    """Return the same of the job; `lost` where it says nothing of a reading."""
+    fates = np.full(len(ids), "lost", dtype=object)
+    np.add.at(counts := np.zeros(len(ids), np.int64), scored, 1)
+    fates[counts == 1] = "read"
+    fates[counts > 1] = "read twice"
+    fates[ids.isin(outcome.late["message_id"])] = "late"
+    if len(outcome.refused):
+        is_ahead = np.array([str(why).startswith(AHEAD) for why in outcome.refused["reason"]])
+        for name, rows in (("ahead", is_ahead), ("refused", ~is_ahead)):
+            fates[ids.isin(outcome.refused["message_id"][rows])] = name
+    return fates
+
+
+def _difference(batch: Floats, stream: Floats) -> float:
+    if (np.isnan(batch) != np.isnan(stream)).any():
+        return float("inf")
+    there = ~np.isnan(batch)
+    if not there.any():
+        return 0.0
+    size = np.maximum(np.abs(batch[there]), 1.0)
+    return float(np.max(np.abs(batch[there] - stream[there]) / size))
+
+
+def _differing(episodes: pd.DataFrame, outcome: Outcome) -> Iterable[str]:
+    """Yield what differs between alarms; one that never ended is compared by its start only."""
+    alerts = outcome.alerts
+    if "kind" in alerts:
+        alerts = alerts[alerts["kind"] == PATTERN]
+    both = episodes.merge(
+        alerts,
+        how="outer",
+        on=["sensor", "start"],
+        suffixes=("", "_stream"),
+        indicator=True,
+    )
+    only = both["_merge"].astype(str).map({"left_only": "batch only", "right_only": "stream only"})
+    closed = both["status"] == "closed"
+    last = outcome.scores.groupby("sensor")["event_ms"].max()
+    ended = both["stop"] <= pd.to_datetime(both["sensor"].map(last), unit="ms", utc=True)
+    wrong = only.notna() | (closed != ended)
+    for name in ("peak_time", "stop", "readings"):
+        wrong |= closed & (both[name] != both[f"{name}_stream"])
+    size = both["peak_score"].abs().clip(lower=1.0)
+    wrong |= closed & ~((both["peak_score"] - both["peak_score_stream"]).abs() <= TOLERANCE * size)
+    for position in np.flatnonzero(wrong):
+        alert = both.iloc[position]
+        why = "differs" if pd.isna(only.iloc[position]) else only.iloc[position]
+        yield f"{alert['sensor']} from {alert['start']:%Y-%m-%dT%H:%M:%S.%fZ}: {why}"
+
+
+__all__ = [
+    "READINGS",
+    "as_run",
+    "batch_path",
+    "certify",
+    "compare",
+    "gathered",
+    "judged_package",
+    "parity",
+    "prove",
+    "with_derived",
+]

@@ -1,0 +1,291 @@
+"""Fit the champion's specification anew on the trailing span, and let the gate decide.
+
+The archive's last days are cut in two, which share no reading:
+
+    [ trailing span: fitted on, its last third buys the threshold | days: the gate judges ]
+
+`days` and the budget are the stream's (`gate` in its file). Detector and threshold come from
+`detectors.fit_again`, as in a replayed schedule (`replay_refits`): a reading of a known event is
+not learnt from, nor, where the policy says so, one under an alarm of what was promoted then. With
+`labels: feedback` what people answered is taken up (`evaluation.answered`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workbench import detectors
+from workbench.arrays import Bools, Ints
+from workbench.detectors import Package
+from workbench.errors import StreamError
+from workbench.evaluation import GroundTruth, span_numbers
+from workbench.stream.definition.stream_file import Stream, load_stream
+from workbench.stream.promotion.checks import promoted, span_ms, truth_of
+from workbench.stream.promotion.drifting import drift
+from workbench.stream.promotion.gate import promote
+from workbench.stream.promotion.proof import READINGS, as_run, batch_path, with_derived
+from workbench.stream.promotion_log import (
+    Promotion,
+    find_package,
+    in_force,
+    promotions,
+    store,
+)
+from workbench.stream.running import originals
+from workbench.times import Time, epoch_ms, instant_ms, iso
+
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """Epoch ms: fitted on [start, stop)."""
+
+    start: int
+    stop: int
+
+
+def refit(
+    stream: str | Path | Stream,
+    *,
+    trailing_days: float | None = None,
+    readings: int = READINGS,
+    archive: str | None = None,
+    answers_until: Time = None,
+    reason: str = "",
+) -> Promotion:
+    """Fit the champion's specification on the trailing span, and promote it if the gate lets it.
+
+    For cron: from the same archive and the same answers comes the same package, and what is
+    champion already is not promoted again.
+
+    Parameters
+    ----------
+    trailing_days
+        Length of the span to fit on; None: `refit: trailing_h` of the specification, or the length
+        of the span that the champion was fitted on.
+    readings
+        Parity is proven on so many.
+    archive
+        Folder or URL; None: the one that is configured.
+    answers_until
+        With `labels: feedback`: answers that were given later do not count; None: all do. The
+        package's training names the instant of the last one that counts.
+    reason
+        Kept in the log: `reason_to_refit`.
+
+    Raises
+    ------
+    PromotionRefused
+        If the gate refuses; it lists every reason.
+    StreamError
+        If there is no champion, no alert budget, or too little in the archive.
+    """
+    definition = load_stream(stream)
+    log = promotions(definition.name, "champion")
+    if not log:
+        raise StreamError(
+            f"stream {definition.name} has no champion to fit again",
+            where=store(),
+            hint=f"workbench promote RUN --stream {definition.name}",
+        )
+    champion = find_package(log[-1].package)
+    truth = truth_of(definition, until=answers_until)
+    opened = originals.readable(definition, archive)
+    spans = _spans(definition, champion, log[-1].sensors, trailing_days, opened)
+    place = store() / "streams" / definition.name
+    with tempfile.TemporaryDirectory(prefix=".refit-", dir=place) as folder:
+        package = Path(folder) / "detector"
+        _fit(definition, log[-1], spans, opened, package, truth)
+        return promote(
+            package,
+            stream=definition,
+            sensors=log[-1].sensors,
+            reason=reason,
+            readings=readings,
+            archive=opened,
+            truth=truth,  # an answer that is given meanwhile is not in the package either
+        )
+
+
+def reason_to_refit(
+    stream: str | Path | Stream, *, archive: str | originals.Origin | None = None
+) -> str:
+    """Return what of the champion has drifted over its limit; empty: nothing, or not known yet.
+
+    After a promotion it is not known until the days that `drift` judges were all scored by what
+    was promoted: before, they speak of the one that it replaced.
+
+    Raises
+    ------
+    StreamError
+        As `drift`.
+    """
+    definition = load_stream(stream)
+    drifted = drift(definition, archive=archive)
+    begin_ms = instant_ms(drifted.judged[0]) or 0
+    log = promotions(definition.name, "champion")
+    if drifted.passed or not log or log[-1].effective_ms > begin_ms:
+        return ""
+    return "; ".join(drifted.reasons())
+
+
+def _spans(
+    stream: Stream, champion: Package, sensors: Sequence[str], trailing_days: float | None,
+    archive: originals.Origin,
+) -> _Spans:  # fmt: skip
+    days_ms = round(stream.gate.days * _DAY_MS)
+    times, names = originals.believed(stream, archive)
+    stop = int(times.max()) + 1 - days_ms
+    own = (times < stop) & (np.isin(names, list(sensors)) if sensors else True)
+    start = _start_ms(champion, trailing_days, stop, times[own])
+    first = int(times.min())
+    if start < first - _DAY_MS:
+        raise StreamError(
+            f"the archive begins at {iso(first)}, the trailing span at {iso(start)}",
+            hint="a shorter one (--trailing-days), or fewer days in the stream file's gate",
+        )
+    return _Spans(start, stop)
+
+
+def _start_ms(champion: Package, trailing_days: float | None, stop: int, times: Ints) -> int:
+    """Return where the trailing span begins, that ends at `stop`."""
+    policy = champion.spec.get("refit") or {}
+    if trailing_days is None and "trailing_readings" in policy:
+        count = int(policy["trailing_readings"])
+        if len(times) < count:
+            raise StreamError(
+                f"the archive has {len(times):,} readings of its sensors before {iso(stop)}, where "
+                f"the gate's days begin; the policy's trailing_readings is {count:,}",
+                hint="give --trailing-days, or fewer days in the stream file's gate",
+            )
+        return int(np.partition(times, len(times) - count)[len(times) - count])
+    return stop - _trailing_ms(champion, trailing_days)
+
+
+def _trailing_ms(champion: Package, trailing_days: float | None) -> int:
+    policy = champion.spec.get("refit") or {}
+    if trailing_days is not None:
+        return round(trailing_days * _DAY_MS)
+    if "trailing_h" in policy:
+        return int(policy["trailing_h"] * _DAY_MS / 24)
+    fitted = span_ms(champion.training)
+    if fitted is None or not fitted[0]:
+        raise StreamError(
+            "neither the champion's refit policy nor its training says how long to fit on",
+            hint="give --trailing-days",
+        )
+    return fitted[1] - fitted[0]
+
+
+def _fit(
+    stream: Stream, promotion: Promotion, spans: _Spans, archive: originals.Origin, folder: Path,
+    truth: GroundTruth,
+) -> None:  # fmt: skip
+    budget = stream.gate.alerts_per_sensor_day
+    if budget is None:
+        raise StreamError(
+            f"stream {stream.name} declares no alert budget, which its threshold comes from",
+            hint="gate: {alerts_per_sensor_day: 0.3} in the stream file",
+        )
+    champion = find_package(promotion.package)
+    training = _readings(stream, spans.start, spans.stop, archive)
+    rule = as_run(stream, champion).rule
+    terms = detectors.Terms(budget, rule)
+    again = fitted_again(stream, champion, training, terms, truth, sensors=promotion.sensors)
+    answers = {"answers": dict(truth.manifest)} if truth.answers else {}
+    detectors.save(
+        again.detector,
+        folder,
+        threshold=again.threshold,
+        rule=rule,
+        training={**training.attrs["manifest"], **answers},
+    )
+
+
+def fitted_again(
+    stream: Stream,
+    champion: Package,
+    training: pd.DataFrame,
+    terms: detectors.Terms,
+    truth: GroundTruth,
+    *,
+    sensors: Sequence[str] = (),
+) -> detectors.Refit:
+    """Return what a champion's specification becomes after the readings of a trailing span.
+
+    Parameters
+    ----------
+    training
+        The span, of all sensors: lateness is judged by all of a partition.
+    truth
+        What is known of it: faults and what is left out are not learnt from; what was answered
+        raises the threshold, and an alarm that was false is learnt from.
+    sensors
+        Those that it is the champion of; empty: all.
+    """
+    arrived = detectors.arrivals_of(
+        training,
+        sensor=stream.sensor,
+        time="event_time",
+        lateness_ms=stream.lateness_ms,
+        ahead_ms=stream.ahead_ms,
+    )
+    taken = ~arrived.left_out  # windows join across the others, as in the stream
+    if sensors:
+        taken &= training[stream.sensor].isin(sensors).to_numpy()
+    log = promotions(stream.name, "champion")
+    alarm = (
+        _alarm(stream, log, training, terms, ~arrived.left_out)
+        if detectors.asks_for_alarms(champion.spec["refit"])
+        else np.zeros(len(training), dtype=np.bool_)
+    )
+    learnt = training[taken].reset_index(drop=True)
+    times, names = epoch_ms(learnt["event_time"]), learnt[stream.sensor].to_numpy()
+    faults, usual = (span_numbers(times, names, rows) for rows in (truth.faults, truth.usual))
+    return detectors.fit_again(
+        champion.spec,
+        learnt,
+        sensor=stream.sensor,
+        terms=terms,
+        left_out=truth.unfit(times, names),
+        alarm=alarm[taken] & (usual < 0),
+        fits_ms=[*(line.effective_ms for line in log), int(times.max(initial=0)) + 1],
+        answered=detectors.Answered(faults, np.where(faults < 0, usual, -1)),
+    )
+
+
+def _alarm(
+    stream: Stream, log: Sequence[Promotion], frame: pd.DataFrame, terms: detectors.Terms,
+    taken: Bools,
+) -> Bools:  # fmt: skip
+    """Return which readings alarmed by what was promoted when they were taken.
+
+    Those that were not `taken`, (n,), count for no alarm's begin or end, as in the stream.
+    """
+    sensors, times = frame[stream.sensor].to_numpy(dtype=object), epoch_ms(frame["event_time"])
+    holds = in_force(log, sensors, times)
+    scores, thresholds = np.full((2, len(frame)), np.nan)
+    for position in np.unique(holds[holds >= 0]):
+        package = as_run(stream, promoted(log[position]))
+        held = holds == position
+        scores[held] = batch_path(stream, package, frame).scores[held]
+        thresholds[held] = package.threshold
+    alarm = np.zeros(len(frame), dtype=np.bool_)
+    alarm[taken] = detectors.alarming(
+        times[taken], sensors[taken], scores[taken], thresholds[taken], terms.rule
+    )
+    return alarm
+
+
+def _readings(stream: Stream, start: int, stop: int, archive: originals.Origin) -> pd.DataFrame:
+    frame = originals.readings(stream, archive, iso(start), iso(stop))
+    ready = with_derived(stream, frame)
+    ready.attrs = frame.attrs
+    return ready

@@ -1,0 +1,170 @@
+"""Run a stream on live readings: topics in, topics out, or whatever ends are given.
+
+What can be known before Flink starts is checked before: the broker, the topics, the package.
+Delivery is at least once; an alert that comes again has the same id, which is its message key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep as pause
+from typing import TYPE_CHECKING
+
+from workbench.endpoints import home
+from workbench.stream.connectors import topics
+from workbench.stream.connectors.topics import Ends, job_jars
+from workbench.stream.definition.stream_file import Stream, load_stream
+from workbench.stream.flink_sql.tables import Sink, Source
+from workbench.stream.running.failures import failure
+from workbench.stream.running.job import define, embedded, environment, inserts
+from workbench.stream.selection import Selection, select
+
+if TYPE_CHECKING:
+    from pyflink.common import JobClient
+    from pyflink.table import TableEnvironment
+
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A running job.
+
+    Attributes
+    ----------
+    stream
+        Name of the stream.
+    package
+        Id of the package that it started with.
+    """
+
+    stream: str
+    package: str
+    _client: JobClient
+
+    @property
+    def id(self) -> str:
+        """Flink's id of it, 32 hexadecimal digits."""
+        return str(self._client.get_job_id())
+
+    def state(self) -> str:
+        """Return what Flink says of the job: `RUNNING`, `FAILED`, ..., `FINISHED` at its end."""
+        if self._ended:
+            return "FINISHED"
+        return str(self._client.get_job_status().result().name)
+
+    @property
+    def _ended(self) -> bool:
+        """Whether all that it reads came to an end: its mini cluster is gone then."""
+        finished = self._client.get_job_execution_result()
+        return bool(finished.done() and finished.exception() is None)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until the job ends, or so long.
+
+        Raises
+        ------
+        StreamError
+            If the job fails.
+        """
+        finished = self._client.get_job_execution_result()
+        waited = 0.0
+        with failure():
+            while not finished.done() and (timeout_s is None or waited < timeout_s):
+                pause(_POLL_S)
+                waited += _POLL_S
+            if finished.done():
+                finished.result()
+
+    def stop(self) -> None:
+        """End the job without a savepoint: the next one begins where its position says."""
+        if self._ended:
+            return
+        with failure():
+            self._client.cancel().result()
+
+
+def start(
+    stream: str | Path | Stream,
+    *,
+    position: str = "latest",
+    package: str | None = None,
+    restarts: int = 10,
+    ends: Ends | None = None,
+) -> Job:
+    """Start the job on a mini cluster within this process, and return while it runs.
+
+    Parameters
+    ----------
+    position
+        Where it begins to read: `latest`, `earliest`, or a message id `ledger:entry:partition`.
+    package
+        Id of a package in place of the stream's detector.
+    restarts
+        How often Flink may restart it from its last checkpoint.
+    ends
+        Tables in place of the stream file's topics: a Source for `messages`, and Sinks for what it
+        writes: `alerts`, `scores`, `late`, `refused`, ... What is not given stays as it is.
+
+    Raises
+    ------
+    StreamError
+        If the stream file, its package, an end or its SQL is wrong.
+    ServicesError
+        If the broker or a topic is not there.
+    """
+    settings = {
+        "execution.checkpointing.dir": (home().resolve() / "flink" / "checkpoints").as_uri(),
+        "restart-strategy.type": "fixed-delay" if restarts else "none",
+        "restart-strategy.fixed-delay.attempts": str(max(restarts, 1)),
+        "restart-strategy.fixed-delay.delay": "2 s",
+    }
+    return launch(stream, settings, position=position, package=package, ends=ends)
+
+
+def launch(
+    stream: str | Path | Stream,
+    settings: Mapping[str, str],
+    *,
+    position: str = "latest",
+    package: str | None = None,
+    ends: Ends | None = None,
+) -> Job:
+    """Start the job wherever Flink's `settings` say, and return once it is accepted there.
+
+    Parameters and errors are those of `start`.
+    """
+    definition = load_stream(stream)
+    selection = select(definition, package)
+    source, sinks = topics.ends(definition, ends or {}, position=position)
+    jars = ";".join(jar.as_uri() for jar in job_jars(definition, ends))
+    common = {"pipeline.jars": jars, "execution.checkpointing.interval": "5 s"}
+    env = environment(brief=False, batch=False, **{**common, **settings})
+    return _begin(env, selection, source, sinks)
+
+
+def embed(
+    stream: str | Path | Stream, *, position: str = "latest", package: str | None = None
+) -> Job:
+    """Start the job in the application cluster that started this process.
+
+    Parameters and errors are those of `start`; the jars are on that cluster's class path.
+    """
+    definition = load_stream(stream)
+    selection = select(definition, package)
+    return _begin(embedded(), selection, *topics.ends(definition, {}, position=position))
+
+
+def _begin(
+    env: TableEnvironment, selection: Selection, source: Source, sinks: Mapping[str, Sink]
+) -> Job:
+    stream, first = selection.stream, selection.package
+    define(env, selection, source)
+    with failure():
+        client = inserts(env, stream, sinks).execute().get_job_client()
+    return Job(stream.name, first.id if first else "", client)
+
+
+__all__ = ["Job", "embed", "launch", "start"]

@@ -1,0 +1,10 @@
+from .columns import Recognised as Recognised
+from .columns import parse_column as parse_column
+from .columns import plausible_ms as plausible_ms
+from .columns import recognise as recognise
+from .instants import Time as Time
+from .instants import epoch_ms as epoch_ms
+from .instants import instant_ms as instant_ms
+from .instants import iso as iso
+from .instants import now_ms as now_ms
+from .instants import timestamps as timestamps

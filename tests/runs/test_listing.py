@@ -1,0 +1,90 @@
+"""`workbench runs` on a terminal, and the way from a package to its run and back."""
+
+import hashlib
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from workbench.cli import cli
+
+from .conftest import write_run
+
+PACKAGE = hashlib.sha256(b"{}").hexdigest()  # of the detector.json that `write_run` writes
+
+NAMES = ["run", "status", "notebook", "source", "wall_s", "f1", "recall", "readings"]
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A store of three runs that differ in f1 and recall."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # an IPython of an earlier test may have set it
+    for number in (1, 2, 3):
+        metrics = {"f1": number / 10, "recall": number / 9, "readings": 20_160}
+        write_run(tmp_path / "runs", number, metrics=metrics, package=number == 2)
+
+
+def listed(*options):
+    return CliRunner().invoke(cli, ["runs", *options], catch_exceptions=False).stdout
+
+
+def on_terminal(*options, columns):
+    """Run the command with a terminal so wide as its output; give its lines, and what it says."""
+    ours, its = pty.openpty()
+    command = [sys.executable, "-c", "from workbench.cli import cli; cli()", "runs", *options]
+    variables = {**os.environ, "COLUMNS": str(columns)}
+    done = subprocess.run(
+        command, stdout=its, stderr=subprocess.PIPE, text=True, check=True, env=variables
+    )
+    os.close(its)
+    printed = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    return printed.splitlines(), done.stderr.splitlines()
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_what_differs_and_says_what_is_left_out(store):
+    lines, remarks = on_terminal(columns=52)
+
+    assert lines[0].split() == ["run", "source", "f1"]
+    assert max(map(len, lines)) <= 52
+    assert remarks == [
+        "the same in all: status complete, notebook 20_try, wall_s 4.2, readings 20160",
+        "left out, --wide shows them: recall",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("columns", "names"), [(34, ["run", "recall"]), (10, ["run"])])
+def test_what_the_runs_are_sorted_by_is_shown_first_and_the_run_always(store, columns, names):
+    lines, _ = on_terminal("--sort", "recall", columns=columns)
+
+    assert lines[0].split() == names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("options", "columns"), [(["--wide"], 40), ([], 200)])
+def test_all_columns_are_there_by_wish_and_where_there_is_room(store, options, columns):
+    lines, remarks = on_terminal(*options, columns=columns)
+
+    assert lines[0].split() == NAMES
+    assert remarks == []
+
+
+def test_a_file_has_all_columns_however_wide_the_terminal_is(store, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+
+    assert listed().splitlines()[0].split() == NAMES
+
+
+def test_a_package_leads_to_its_run_and_back(store):
+    _, line = listed("--package", PACKAGE[:8]).splitlines()
+    run = line.split()[0]
+
+    assert run.startswith("20260105T101502Z")
+    assert f"package: {PACKAGE}\n" in listed("show", run)
+    assert listed("--package", "0000") == ""

@@ -1,0 +1,473 @@
+"""The job on a real Kafka: as the batch path, through a stop and a resume; and its history."""
+
+import io
+import json
+import re
+import time
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from fastavro import parse_schema, schemaless_writer
+
+import workbench
+from workbench import desk, detectors
+from workbench import kafka as door
+from workbench import services as room
+from workbench.cli import cli
+from workbench.desk.magic import pulsar_sql
+from workbench.errors import ArchiveWarning, ReplayError, StreamError
+from workbench.history import query_kafka, read_records
+from workbench.history.kafka_sql import _asked
+from workbench.stream import certificate, parity, parse_stream, promote, verdict
+from workbench.stream.connectors.kafka import places
+from workbench.stream.connectors.kafka import source as kafka_source
+from workbench.stream.promotion_log import add_package
+from workbench.stream.running import session
+from workbench.stream.running.originals import messages
+
+CHANNELS = ["pressure_bar", "flow_l_min"]
+LATENESS_MS = 30_000
+
+
+def publish(topic, frame):
+    """Send readings as a plant does: JSON, the pump as the key, the record's time as event time."""
+    producer = Producer(door.python_settings())
+    times = detectors.epoch_ms(frame["event_time"])
+    rows = frame[["pump", *CHANNELS]].to_dict("records")
+    for row, time_ms in zip(rows, times.tolist(), strict=True):
+        value = json.dumps(row).encode()
+        producer.produce(door.topic_name(topic), value, row["pump"], timestamp=time_ms)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+def send(topic, *values, **options):
+    producer = Producer(door.python_settings())
+    for value in values:
+        producer.produce(door.topic_name(topic), value, **options)
+    assert producer.flush(60) == 0
+
+
+class Topic:
+    """What a job writes to a topic, read as it comes: keys and JSON."""
+
+    def __init__(self, topic):
+        self.name, self.records, self._next = door.topic_name(topic), [], 0
+
+    def await_more(self, enough, timeout_s=150):
+        deadline = time.monotonic() + timeout_s
+        with door.connect() as consumer:
+            consumer.assign([TopicPartition(self.name, 0, self._next)])
+            while not enough(self.records) and time.monotonic() < deadline:
+                for record in consumer.consume(10_000, timeout=1):
+                    assert record.error() is None
+                    self._next = record.offset() + 1
+                    self.records.append((record.key().decode(), json.loads(record.value())))
+        return self.records
+
+
+def due(frame, detection):
+    """Which readings their own partition lets go on: the others are waited with."""
+    taken = ~(detection.late | detection.ahead)
+    times = pd.Series(detectors.epoch_ms(frame["event_time"]))
+    parts = frame["message_id"].str.extract(r"-(\d+):")[0]
+    clock = times.where(taken).groupby(parts).transform("max")
+    return (taken & (times <= clock - LATENESS_MS)).to_numpy()
+
+
+def detected(package_folder, frame):
+    package = detectors.load(package_folder)
+    return detectors.detect(package, frame, sensor="pump", lateness_ms=LATENESS_MS)
+
+
+def begun(alerts):
+    return {(one["sensor"], pd.Timestamp(one["start"]).value) for one in alerts}
+
+
+@pytest.fixture(scope="module")
+def cluster(kafka):
+    """Kafka, and a Flink session cluster beside it."""
+    try:
+        room.up(["flink"])
+        yield kafka
+    finally:
+        room.down(["flink"])
+
+
+@pytest.mark.flink
+@pytest.mark.pulsar
+@pytest.mark.timeout(600)
+def test_a_job_on_kafka_is_the_batch_path_and_goes_on_exactly_where_it_was_stopped(
+    cluster, store, package_folder, readings, content
+):
+    names = ("topic", "alerts", "scores", "refused", "heartbeat")
+    topics = {name: f"kafka://plant-{name}" for name in names}
+    stream = parse_stream("plant", content(**topics))
+    package = add_package(package_folder)
+    half = len(readings) // 2
+    door.make_topic(stream.topic, partitions=2)
+    publish(stream.topic, readings.head(half))
+    first = workbench.replay(stream.topic, source="kafka")
+    wanted = due(first, detected(package_folder, first)).sum()
+
+    session.submit(stream, position="earliest", package=package)
+    scores, alerts, refused = map(Topic, (stream.scores, stream.alerts, stream.refused))
+    scores.await_more(lambda found: len(found) >= wanted)
+    session.stop("plant")
+    publish(stream.topic, readings.iloc[half:])
+    frame = workbench.replay(stream.topic, source="kafka")
+    ends = door.bounds(stream.topic)
+    send(stream.topic, b"no reading", partition=1)
+    send(stream.topic, None, partition=0)
+    _resume(stream, package)
+    batch = detected(package_folder, frame)
+    expected = due(frame, batch)
+    found = scores.await_more(lambda found: len(found) >= expected.sum())
+    wrong = refused.await_more(lambda found: len(found) >= 2)
+    state = session.status("plant").state
+    watch = desk.watch(stream)
+    measures = _until(lambda: measured(watch.look(), stream, expected.sum()))
+    session.stop("plant")  # what it had for the topics is on them then
+    found = scores.await_more(lambda _: False, 3)
+    told = [alert for _, alert in alerts.await_more(lambda _: False, 5)]
+
+    assert state == "RUNNING"
+    assert len(frame) == len(readings)
+    assert set(frame["message_id"].str.extract(r"^plant-topic-(\d):\d+$")[0]) == {"0", "1"}
+    assert batch.late.sum() > 20
+    assert {key for key, _ in found} == set(readings["pump"])
+    ids = [row["message_id"] for _, row in found]
+    assert len(ids) == len(set(ids))  # no reading is counted twice
+    assert set(ids) == set(frame["message_id"][expected])
+    by_id = dict(zip(frame["message_id"], batch.scores, strict=True))
+    given = [np.nan if row["score"] is None else row["score"] for _, row in found]
+    np.testing.assert_allclose(given, [by_id[name] for name in ids], rtol=1e-9)
+    rows = {key: row["reason"] for key, row in wrong}
+    assert rows[f"plant-topic-0:{ends[0][1]}"] == "it is empty"
+    assert rows[f"plant-topic-1:{ends[1][1]}"].startswith("it is no JSON")
+    assert begun(told) == begun(batch.episodes.to_dict("records"))
+    assert len(begun(told)) > 3
+    assert {key for key, _ in alerts.records} == {alert["id"] for alert in told}
+    assert {alert["first_message_id"] for alert in told} <= set(frame["message_id"])
+    assert begun(watch.alerts.to_dict("records")) == begun(told)
+    assert (watch.backlog, watch.readers, watch.trouble) == (0, None, "")
+    assert re.search(r"^  behind +0 records$", watch.card().text(), flags=re.MULTILINE)
+    assert measures["workbench_job_backlog_entries"] == 0
+    assert "workbench_job_readers" not in measures  # Kafka does not tell
+
+
+def measured(watch, stream, read):
+    """Return what Prometheus is told, once the job has committed all and its heart has said so."""
+    if watch.backlog or watch.beats["read"] < read or watch.beats["refused"] < 2:
+        return None
+    families = desk.StreamMetrics([stream]).collect()
+    return {sample.name: sample.value for family in families for sample in family.samples}
+
+
+def _until(result, timeout_s=60):
+    deadline = time.monotonic() + timeout_s
+    while (found := result()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    return found
+
+
+def _resume(stream, package):
+    """Go on from the savepoint; a stream that is no file is not found by `session.resume`."""
+    session.submit(stream, package=package, restored=session.newest_state(stream.name))
+
+
+@pytest.mark.flink
+@pytest.mark.pulsar
+def test_a_detector_is_promoted_on_what_kafka_has(kafka, store, package_folder, readings, content):
+    topic = "kafka://gated"
+    stream = parse_stream("gated", content(topic=topic, alerts="kafka://gated-alerts"))
+    earlier = readings.head(600).assign(
+        event_time=readings["event_time"].head(600) - pd.Timedelta(days=1, hours=12)
+    )
+    door.make_topic(topic, partitions=2)
+    publish(topic, earlier)  # of the day that the package was fitted on
+    publish(topic, readings)
+    send(topic, b"no reading", partition=1)
+    send(topic, None, partition=0)
+
+    with pytest.warns(ArchiveWarning, match=r"^1 of 3602 records of kafka://gated are no JSON obj"):
+        promotion = promote(package_folder, stream=stream)
+
+    (found,) = [one for one in verdict(store / promotion.gate).findings if one.check == "parity"]
+    proof = certificate(promotion)
+    assert found.passed
+    assert " by the records of Kafka; scores differ by " in found.found
+    assert (proof.read, proof.differing_alerts) == ("the records of Kafka", ())
+    assert proof.readings > 2_900
+    assert proof.alerts > 3
+    with pytest.raises(StreamError) as error:
+        parity(stream, package=promotion.package, archive="data/archive")
+    assert str(error.value) == (
+        "stream gated is on Kafka: kafka://gated, which no archive holds\n"
+        "  name none: its history is what Kafka has"
+    )
+
+
+@pytest.mark.pulsar
+def test_a_span_of_kafka_is_the_records_of_its_times_wherever_they_stand(kafka, readings):
+    topic = "kafka://spans"
+    door.make_topic(topic, partitions=2)
+    publish(topic, readings)  # a good part of them out of the order of time
+    start, stop = "2026-01-05T03:00:00Z", "2026-01-05T06:00:00Z"
+
+    frame = workbench.replay(topic, start, stop, source="kafka", columns=["pump", "offset"])
+
+    times = readings["event_time"]
+    inside = readings[(times >= start) & (times < stop)]
+    assert 0 < len(inside) < len(readings)
+    assert sorted(frame["event_time"]) == sorted(inside["event_time"])
+    assert frame["key"].tolist() == frame["pump"].tolist()
+    assert frame["publish_time"].isna().all()
+    manifest = frame.attrs["manifest"]
+    assert manifest["messages"] == len(inside)
+    assert manifest["partitions"]["0"]["offsets"][0] > 0  # found by the index, not from the first
+    for number, part in manifest["partitions"].items():
+        own = frame[frame["message_id"].str.startswith(f"spans-{number}:")]
+        assert len(own) == part["messages"] > 100
+        assert own["offset"].is_monotonic_increasing
+        assert own["offset"].between(*part["offsets"], inclusive="left").all()
+
+
+@pytest.mark.pulsar
+def test_what_kafka_has_deleted_of_a_span_is_said(kafka, readings):
+    topic = "kafka://trimmed"
+    door.make_topic(topic, partitions=1)
+    ordered = readings.head(100).sort_values("event_time", kind="stable")
+    publish(topic, ordered)
+    admin = AdminClient(door.python_settings())
+    for future in admin.delete_records([TopicPartition("trimmed", 0, 40)]).values():
+        future.result()
+    earliest = ordered["event_time"].iloc[40]
+
+    said = r"^Kafka has deleted what came before offset 40, of 2026-01-0"
+    with pytest.warns(ArchiveWarning, match=said):
+        whole = workbench.replay(topic, source="kafka")
+    behind = workbench.replay(topic, str(ordered["event_time"].iloc[60]), source="kafka")
+
+    assert len(whole) == 60
+    part = whole.attrs["manifest"]["partitions"]["0"]
+    assert (part["earliest_offset"], pd.Timestamp(part["earliest_time"])) == (40, earliest)
+    assert behind["event_time"].min() == ordered["event_time"].iloc[60]
+    with pytest.raises(StreamError) as error:
+        places(topic, "trimmed-0:39")
+    assert str(error.value) == (
+        "partition 0 of kafka://trimmed has no offset 39\n  it has 40 to 100"
+    )
+
+
+@pytest.mark.pulsar
+def test_a_position_is_a_word_or_an_id_for_each_partition(kafka):
+    door.make_topic("kafka://placed", partitions=2)
+    send("kafka://placed", b"{}", b"{}", partition=1)
+
+    assert places("kafka://placed", "latest") == {0: 0, 1: 2}
+    assert places("kafka://placed", "placed-1:1, placed-0:0") == {0: 0, 1: 1}
+    with pytest.raises(StreamError) as one:
+        places("kafka://placed", "placed-1:1")
+    with pytest.raises(StreamError) as other:
+        places("kafka://placed", "7:0:-1")
+
+    assert str(one.value) == (
+        "position placed-1:1 is not one of each partition of kafka://placed\n"
+        "  as placed-0:0,placed-1:0"
+    )
+    assert str(other.value) == (
+        "kafka://placed has no position '7:0:-1'\n"
+        "  earliest, latest, or placed-PARTITION:OFFSET for each partition, with commas"
+    )
+
+
+def test_a_record_of_kafka_has_one_time():
+    with pytest.raises(ReplayError) as error:
+        workbench.replay("kafka://pumps", source="kafka", by="publish_time")
+
+    assert str(error.value) == (
+        "a record of Kafka has one time, by='publish_time' is not known of it\n  by='event_time'"
+    )
+
+
+@pytest.mark.parametrize("source", ["broker", "both"])
+def test_a_topic_of_kafka_is_not_asked_of_pulsar(source):
+    with pytest.raises(ReplayError) as error:
+        workbench.replay("kafka://pumps", source=source)
+
+    assert str(error.value) == (
+        f"kafka://pumps is of Kafka, source '{source}' is Pulsar's\n  source='kafka'"
+    )
+
+
+@pytest.mark.pulsar
+def test_avro_on_kafka_is_replayed_and_asked_and_no_job_takes_it(kafka, content, schema_registry):
+    fields = [{"name": "pump", "type": "string"}, {"name": "pressure_bar", "type": "double"}]
+    schema = {"type": "record", "name": "Reading", "fields": fields}
+    door.make_topic("kafka://avro", partitions=1)
+    for number in range(20):
+        value = io.BytesIO()
+        schemaless_writer(
+            value, parse_schema(schema), {"pump": f"pump-{number % 2}", "pressure_bar": number / 4}
+        )
+        send("kafka://avro", b"\0\0\0\0\7" + value.getvalue(), timestamp=1_000 * number)
+    stream = parse_stream("avro", content(topic="kafka://avro"))
+
+    with pytest.raises(ReplayError, match=r"^all records begin as Avro of a schema registry, and"):
+        workbench.replay("kafka://avro")
+    schema_registry({7: schema})
+    frame = workbench.replay("kafka://avro")
+    sums = pulsar_sql(door.SCHEME, "select pump, sum(pressure_bar) as bar from avro group by 1")
+
+    assert frame["pressure_bar"].tolist() == [number / 4 for number in range(20)]
+    assert frame.attrs["manifest"]["schemas"] == [7]
+    assert dict(zip(sums["pump"], sums["bar"], strict=True)) == {"pump-0": 22.5, "pump-1": 25.0}
+    with pytest.raises(StreamError) as error:
+        kafka_source(stream, "latest")
+    assert str(error.value) == (
+        "the readings are Avro of schema 7, the job reads JSON\n  in kafka://avro\n"
+        "  replay, SQL and notebooks read them; a job needs a topic of JSON"
+    )
+    with pytest.raises(StreamError, match=r"^the readings are AVRO, expected JSON\n"):
+        messages(stream, read_records("kafka://avro"), frame)
+
+
+@pytest.mark.pulsar
+def test_bytes_that_begin_as_avro_among_json_stop_neither_job_nor_gate(kafka, content):
+    topic = "kafka://garbled"
+    door.make_topic(topic, partitions=1)
+    send(topic, b'{"pump": "p-1", "pressure_bar": 2.5}', b'{"pump": "p-2", "pressure_bar": 3.0}')
+    send(topic, b"\0\1\2\3\4\5")
+    stream = parse_stream("garbled", content(topic=topic))
+
+    with pytest.warns(ArchiveWarning, match=r"^1 of 3 records of kafka://garbled are neither"):
+        frame = workbench.replay(topic)
+    kept = messages(stream, read_records(topic), frame)
+    source = kafka_source(stream, "latest")
+
+    assert kept["value"].to_pylist()[2] == b"\0\1\2\3\4\5"
+    assert frame["pump"].tolist()[:2] == ["p-1", "p-2"]
+    assert source.partitions == ("0",)
+    send(topic, *[b"\0\1\2\3\4\5"] * 2)
+    with pytest.raises(StreamError, match=r"^3 of 5 readings are AVRO, expected JSON"):
+        messages(stream, read_records(topic), frame)
+
+
+@pytest.mark.pulsar
+def test_sql_over_a_topic_of_kafka_is_what_its_frame_says(kafka, readings):
+    topic = "kafka://asked.of"
+    door.make_topic(topic, partitions=2)
+    publish(topic, readings)
+    for name in ("Cased", "cased"):
+        door.make_topic(f"kafka://{name}")
+    frame = workbench.replay(topic)
+    text = """
+        select pump, count(*) as n, max(pressure_bar) as most, min(__message_id__) as first
+        from "asked.of" where event_time >= '2026-01-05 03:00' group by pump order by pump
+    """
+
+    rows = pulsar_sql(door.SCHEME, text)
+    shown = CliRunner().invoke(cli, ["sql", door.SCHEME, text, "--json"])
+
+    later = frame[frame["event_time"] >= "2026-01-05T03:00:00Z"].groupby("pump")
+    assert rows["n"].tolist() == later.size().tolist()
+    assert rows["first"].tolist() == later["message_id"].min().tolist()
+    assert len([json.loads(line) for line in shown.stdout.splitlines()]) == 6
+    assert "asked.of" in pulsar_sql(door.SCHEME, "?")["topic"].tolist()
+    for name, message in {
+        '"asked.off"': "there is no topic kafka://asked.off\n  did you mean 'asked.of'",
+        "cased": "'cased' is the name of 2 topics that differ only in case\n"
+        "  SQL takes them for one: workbench.replay reads either",
+    }.items():
+        with pytest.raises(ReplayError) as error:
+            pulsar_sql(door.SCHEME, f"from {name}")
+        assert str(error.value).startswith(message)
+
+
+@pytest.mark.pulsar
+def test_a_query_of_an_hour_reads_from_that_hour_on_and_says_so(kafka, readings):
+    topic = "kafka://hours"
+    door.make_topic(topic, partitions=2)
+    publish(topic, readings)
+    texts = {
+        "select pump, count(*) as n, sum(pressure_bar) as bar from hours where {} "
+        "group by pump order by pump": True,
+        "select a.pump, 1 as n from hours a join hours b using (pump, event_time) "
+        "where {} order by 1": False,
+        "select pump, 1 as n from hours where {} or pump = 'x' order by pump": False,
+    }
+    hour = "event_time >= '2026-01-05 05:00' and event_time < '2026-01-05 06:00'"
+    frame = workbench.replay(topic)
+    whole = sum(part["bytes"] for part in frame.attrs["manifest"]["partitions"].values())
+    times = frame["event_time"]
+    inside = frame[(times >= "2026-01-05T05:00Z") & (times < "2026-01-05T06:00Z")]
+
+    for text, is_bound in texts.items():
+        read = []
+        table = pa.Table.from_batches(query_kafka(text.format(hour), read=read)).to_pandas()
+        size = int(re.search(r", ([0-9,]+) bytes, ", read[0])[1].replace(",", ""))
+        assert (0 < size < whole) if is_bound else size == whole
+        assert table["pump"].drop_duplicates().tolist() == sorted(inside["pump"].unique())
+        if is_bound:
+            groups = inside.groupby("pump")["pressure_bar"]
+            assert table["n"].tolist() == groups.size().tolist()
+            np.testing.assert_allclose(table["bar"], groups.agg(lambda bar: bar.sum(skipna=False)))
+    shown = CliRunner().invoke(
+        cli, ["sql", door.SCHEME, "select avg(pressure_bar) from hours where "
+              "event_time >= '2030-01-01'"],
+    )  # fmt: skip
+    assert shown.exit_code == 0
+    assert shown.stderr == "read: 0 records of kafka://hours, 0 bytes, 0 in span\n"
+
+
+@pytest.mark.pulsar
+def test_a_field_that_is_called_as_a_time_bounds_no_record(kafka):
+    door.make_topic("kafka://named", partitions=1)
+    rows = [{"pump": "p", "event_time": f"2020-01-0{day}"} for day in (1, 2, 3)]
+    send("kafka://named", *(json.dumps(row).encode() for row in rows))
+
+    found = pulsar_sql(door.SCHEME, "select event_time from named where event_time > '2020-01-01'")
+    hidden = pulsar_sql(
+        door.SCHEME, "select event_time from named where __event_time__ < timestamptz '2020-01-09'"
+    )
+
+    assert found["event_time"].tolist() == ["2020-01-02", "2020-01-03"]
+    assert hidden.empty
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("from plant.pumps", "SQL takes plant.pumps for a table of a schema, not for the topic "
+         'plant.pumps\n  in double quotes: "plant.pumps"'),
+        ("from Plant.Pumps join pumps on true", "SQL takes Plant.Pumps for a table of a "
+         'schema, not for the topic plant.pumps\n  in double quotes: "plant.pumps"'),
+        ("from plant.pumsp", "there is no topic kafka://plant.pumsp\n  did you mean 'plant.pumps'"),
+        ("from pumsp", "there is no topic kafka://pumsp\n  did you mean 'pumps'"),
+    ],
+)  # fmt: skip
+def test_a_point_in_a_topics_name_without_quotes_is_told_from_a_schema(text, message):
+    with duckdb.connect() as connection, pytest.raises(ReplayError) as error:
+        _asked(connection, text, ["plant.pumps", "pumps"])
+
+    assert str(error.value).startswith(message)
+
+
+def test_topics_are_named_by_quotes_and_without_a_point_by_none():
+    text = 'with best as (from pumps) from "Plant.pumps" join best using (pump), main.pumps'
+    with duckdb.connect() as connection:
+        assert _asked(connection, text, ["plant.pumps", "pumps", "x"]) == ["plant.pumps", "pumps"]
+
+
+def test_a_join_by_names_is_asked_of_topics_as_any_other():
+    text = 'from pumps join "plant.Pumps" using (pump)'
+    with duckdb.connect() as connection:
+        assert _asked(connection, text, ["plant.pumps", "pumps", "x"]) == ["plant.pumps", "pumps"]

@@ -1,0 +1,171 @@
+"""The files of a deployment, held against the schema in the operator's own API jar."""
+
+import subprocess
+import zipfile
+
+import jsonschema
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from workbench.cli import cli
+from workbench.errors import StreamError
+from workbench.services import artifacts
+from workbench.stream.promotion_log import add_package
+from workbench.stream.running.kubernetes import write_deployment
+from workbench.stream.running.retention import retention
+
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "planted-id",
+    "AWS_SECRET_ACCESS_KEY": "planted-secret",
+    "WORKBENCH_BROKER_TOKEN": "planted-token",
+}
+
+
+@pytest.fixture(scope="module")
+def schema():
+    """The FlinkDeployment schema, made strict: Kubernetes drops unknown keys in silence."""
+    (jar,) = artifacts.fetch("operator")
+    with zipfile.ZipFile(jar) as opened:
+        crd = yaml.load(
+            opened.read("META-INF/fabric8/flinkdeployments.flink.apache.org-v1.yml"),
+            Loader=yaml.CSafeLoader,
+        )
+    (version,) = crd["spec"]["versions"]
+    strict = _strict(version["schema"]["openAPIV3Schema"])
+    # what the API server adds to a resource's schema: its kind, version and metadata
+    known = {"apiVersion": {"const": "flink.apache.org/v1beta1"}, "metadata": {"type": "object"}}
+    strict["properties"] |= {"kind": {"const": "FlinkDeployment"}, **known}
+    return jsonschema.Draft202012Validator(strict)
+
+
+def _strict(schema):
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _strict(value) for key, value in schema.items()}
+    if "properties" in schema and isinstance(schema["properties"], dict):
+        made["properties"] = {key: _strict(one) for key, one in schema["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            made.setdefault("additionalProperties", False)
+    return made
+
+
+@pytest.fixture
+def made(store, package_folder, content, tmp_path, monkeypatch):
+    """A deployment of a stream, written with secrets around."""
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WORKBENCH_BROKER", "pulsar://plant:6650")
+    monkeypatch.setenv("WORKBENCH_ADMIN", "http://plant:8080")
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    for name in ("notebooks", "params"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORKBENCH_STORE", str(store))
+    (tmp_path / "streams").mkdir()
+    (tmp_path / "streams" / "north_pumps.yaml").write_text(yaml.safe_dump(content()))
+    package = add_package(package_folder)
+    return write_deployment("north_pumps", bucket="s3://plant-flink", package=package)
+
+
+def deployment(made):
+    return yaml.safe_load((made.folder / "flinkdeployment.yaml").read_text())
+
+
+def test_the_deployment_fits_the_schema_of_the_operator(made, schema):
+    schema.validate(deployment(made))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("spec", "imagee"), "x"),
+        (("spec", "job", "jarUri"), "x"),
+        (("spec", "flinkVersion"), "v1_99"),
+        (("spec", "podTemplate", "spec", "volumess"), []),
+    ],
+)
+def test_the_schema_refuses_what_is_wrong(made, schema, path, value):
+    wrong = deployment(made)
+    place = wrong
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+
+    with pytest.raises(jsonschema.ValidationError):
+        schema.validate(wrong)
+
+
+def test_no_secret_is_written(made):
+    written = {path: path.read_bytes() for path in made.folder.rglob("*") if path.is_file()}
+
+    assert [
+        (path, secret)
+        for path, content in written.items()
+        for secret in SECRETS.values()
+        if secret.encode() in content
+    ] == []
+    container = deployment(made)["spec"]["podTemplate"]["spec"]["containers"][0]
+    refs = {one["name"]: one.get("valueFrom") for one in container["env"]}
+    assert refs["AWS_SECRET_ACCESS_KEY"] == {
+        "secretKeyRef": {"name": "workbench", "key": "aws-secret-access-key"}
+    }
+    assert refs["WORKBENCH_BROKER"] is None
+
+
+def test_a_job_survives_on_kubernetes_as_it_does_on_a_session_cluster(made):
+    configuration = deployment(made)["spec"]["flinkConfiguration"]
+    wanted = retention("s3://plant-flink/north-pumps/checkpoints")
+
+    assert {key: configuration.get(key) for key in wanted} == wanted
+
+
+def test_a_stream_without_a_detector_is_deployed(made, content, tmp_path):
+    limits = content(detector="none", limits={"over": "pressure_bar > 3"})
+    (tmp_path / "streams" / "limits.yaml").write_text(yaml.safe_dump(limits))
+
+    assert write_deployment("limits", bucket="s3://plant-flink").name == "limits"
+
+
+def test_both_ways_start_from_the_same_settings(made):
+    spec = deployment(made)["spec"]
+    script = (made.folder / "run-application.sh").read_text()
+
+    assert spec["flinkConfiguration"]["execution.checkpointing.dir"] == (
+        "s3://plant-flink/north-pumps/checkpoints"
+    )
+    for key, value in spec["flinkConfiguration"].items():
+        assert f"'-D{key}={value}' \\" in script
+    assert yaml.safe_load((made.folder / "pod.yaml").read_text()) == spec["podTemplate"]
+    assert script.rstrip().endswith(" ".join(spec["job"]["args"][2:]))
+    subprocess.run(["sh", "-n", made.folder / "run-application.sh"], check=True)
+
+
+def test_the_image_takes_every_jar_of_the_job(made):
+    jars = {path.name for path in (made.folder / "jars").iterdir()}
+
+    assert any(name.startswith("flink-connector-pulsar") for name in jars)
+    assert "COPY deploy/north_pumps/jars/*.jar" in (made.folder / "Dockerfile").read_text()
+
+
+def test_checkpoints_in_no_bucket_are_refused(made):
+    with pytest.raises(StreamError) as error:
+        write_deployment("north_pumps", bucket="plant", package=made_package())
+
+    assert str(error.value) == "checkpoints go to 'plant'\n  s3://bucket[/prefix] is needed"
+
+
+def made_package():
+    from workbench.stream.promotion_log import store
+
+    (one,) = (store() / "packages").iterdir()
+    return one.name
+
+
+def test_the_command_writes_a_deployment(made):
+    asked = ["stream", "run", "north_pumps", "--target", "kubernetes", "--bucket", "s3://plant"]
+
+    result = CliRunner().invoke(cli, [*asked, "--package", made_package()], catch_exceptions=False)
+
+    assert result.exit_code == 0
+    assert result.output.splitlines()[0] == f"written: {made.folder}"
