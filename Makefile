@@ -31,7 +31,7 @@ demo: setup  ## the main job on the sample archive in data/, ending with a repor
 # Brokers, JobManagers and kernels share two cores here, and some die at random moments on purpose: a
 # live test that fails is tried once more, and `-ra` names it. What is quick has no second try.
 test: lint quick core  ## everything that CI runs: first what is quick, on all cores, then the rest
-	$(BIN)/python -m pytest -n 3 --dist loadfile --reruns 1 -m "pulsar or flink or notebook or slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --reruns 1 -m "pulsar or flink or notebook or slow"
 
 quick: setup  ## the tests that need no server, no Flink and no kernel
 	$(BIN)/python -m pytest -q -n auto -m "not pulsar and not flink and not notebook and not slow"

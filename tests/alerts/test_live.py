@@ -70,6 +70,54 @@ def project(tmp_path, monkeypatch, stream):
     return make
 
 
+# before any test with `kafka`, whose home hides the broker that is started again here
+@pytest.mark.pulsar
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_by_a_kill_of_notifier_broker_and_target_in_turn(
+    services, server, alert, project
+):
+    name = f"killed-{uuid.uuid4().hex[:8]}"
+    topic = f"persistent://public/default/{name}"
+    hook = {"to": "webhook", "url": server.url, "wait_s": 0, "every_s": 0}
+    project(name, topic, {"shift": hook})
+
+    def send(numbers):
+        for number in numbers:
+            content = json.dumps(alert(number, sensor=f"pump-{number}")).encode()
+            event_topics.send(topic, content, key=name, schema=KEPT)
+
+    first = begin(name)
+    try:
+        send(range(10))
+    finally:
+        first.kill()
+        first.wait()
+    second = begin(name)
+    try:
+        send(range(10, 20))
+        until(lambda: (10, "open") in said(server))  # it is up: at its start it needs a broker
+        (standalone, *_) = processes("pulsar")
+        standalone.kill()
+        psutil.wait_procs([standalone], timeout=30)
+        here.up(["pulsar"])
+        send(range(20, 30))
+        until(lambda: said(server) == {(number, "open") for number in range(30)}, 300)
+        server.stop()
+        send(range(30, 40))
+        until(lambda: room.route_status(name)[0].failure)
+        server.start()
+        until(lambda: said(server) == {(number, "open") for number in range(40)})
+        until(lambda: room.route_status(name)[0].sent == 40)
+        assert second.poll() is None  # it was the same one all the time
+    finally:
+        second.terminate()
+        second.wait()
+
+    (shift,) = room.route_status(name)
+    assert (shift.sent, shift.dead, shift.waiting) == (40, 0, 0)
+    assert shift.failed > 0
+
+
 @pytest.fixture(params=["persistent://public/default/", "kafka://"])
 def queue(request, services, kafka, monkeypatch):
     """How topics begin, of a queue that runs; both are asked for as in `test_elsewhere`."""
@@ -139,50 +187,3 @@ def test_nothing_is_lost_by_a_kill_and_a_dead_target_blocks_no_other(queue, serv
     assert "50 sent, 0 tried in vain, 1 given up, backlog 0" in (
         CliRunner().invoke(cli, ["alerts", "status", name]).output
     )
-
-
-@pytest.mark.pulsar
-@pytest.mark.timeout(600)
-def test_nothing_is_lost_by_a_kill_of_notifier_broker_and_target_in_turn(
-    services, server, alert, project
-):
-    name = f"killed-{uuid.uuid4().hex[:8]}"
-    topic = f"persistent://public/default/{name}"
-    hook = {"to": "webhook", "url": server.url, "wait_s": 0, "every_s": 0}
-    project(name, topic, {"shift": hook})
-
-    def send(numbers):
-        for number in numbers:
-            content = json.dumps(alert(number, sensor=f"pump-{number}")).encode()
-            event_topics.send(topic, content, key=name, schema=KEPT)
-
-    first = begin(name)
-    try:
-        send(range(10))
-    finally:
-        first.kill()
-        first.wait()
-    second = begin(name)
-    try:
-        send(range(10, 20))
-        until(lambda: (10, "open") in said(server))  # it is up: at its start it needs a broker
-        (standalone, *_) = processes("pulsar")
-        standalone.kill()
-        psutil.wait_procs([standalone], timeout=30)
-        here.up(["pulsar"])
-        send(range(20, 30))
-        until(lambda: said(server) == {(number, "open") for number in range(30)}, 300)
-        server.stop()
-        send(range(30, 40))
-        until(lambda: room.route_status(name)[0].failure)
-        server.start()
-        until(lambda: said(server) == {(number, "open") for number in range(40)})
-        until(lambda: room.route_status(name)[0].sent == 40)
-        assert second.poll() is None  # it was the same one all the time
-    finally:
-        second.terminate()
-        second.wait()
-
-    (shift,) = room.route_status(name)
-    assert (shift.sent, shift.dead, shift.waiting) == (40, 0, 0)
-    assert shift.failed > 0

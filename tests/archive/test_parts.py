@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workbench import archive
@@ -58,6 +58,7 @@ def raw(entry, number):
 
 
 @pytest.mark.slow
+@example([[("chunk", 0, 1), ("chunk", 0, 0)], [("chunk", 0, 1)], [("chunk", 0, 2)]], 3)
 @settings(max_examples=150)
 @given(
     st.lists(st.lists(ENTRIES, min_size=1, max_size=6), min_size=1, max_size=6), st.integers(1, 7)

@@ -61,3 +61,23 @@ def test_a_file_of_an_earlier_release_says_nothing(folder, tmp_path):
     path.write_text(json.dumps({f"{x.key} {x.etag}": [] for x in ledgers}))
 
     assert opened.topic("fans").messages(by="event_time", start=0).num_rows == 4
+
+
+def test_a_ledger_of_chunks_that_were_no_message_is_read_again(pulsar, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "objects"
+    folder.mkdir()
+
+    def chunk(number):
+        entry = pulsar.entry(b"ab", (26, b"x"), (27, 3), (28, 6), (29, number))
+        pulsar.ledger(folder, [entry], number=number + 1)
+
+    def rows():
+        return archive.open(str(folder), schemas={}).topic("t").messages().num_rows
+
+    chunk(1), chunk(2)
+    assert rows() == 0
+
+    chunk(0)  # the ledger with its beginning is there late
+
+    assert rows() == 1

@@ -1,13 +1,16 @@
 """JupyterLab as `workbench lab` starts it, with the view to drag in a real browser."""
 
+import contextlib
 import json
 import os
 import re
 import sys
+import uuid
 
 import nbformat
 import pytest
 import requests
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from workbench import desk
 from workbench.desk.laboratory import write_kernel
@@ -132,11 +135,29 @@ def span(page):
     return page.locator(".widget-readout").first.inner_text()
 
 
+def pictured(page):
+    """Whether the view's picture has come, with a size; a page that loads may lose it."""
+    picture = page.locator(".jupyter-matplotlib canvas").first
+    with contextlib.suppress(PlaywrightTimeout):
+        picture.wait_for(timeout=30_000)
+    box = picture.bounding_box() if picture.count() else None
+    return box is not None and box["width"] > 100 and box["height"] > 100
+
+
+def labelling(page, url):
+    """Open the labelling notebook and run it, again where its picture was lost."""
+    for _ in range(4):  # of a workspace of its own: others have their notebooks open, hidden
+        name = uuid.uuid4().hex
+        notebook = f"label.ipynb?token={url.token}"
+        run(page, f"{url}/lab/workspaces/{name}/tree/notebooks/{notebook}", "ready")
+        if pictured(page):
+            return
+    pytest.fail("no picture in four pages")
+
+
 @pytest.mark.notebook
 @pytest.mark.timeout(600)
 def test_a_span_is_dragged_named_and_undone_and_a_reload_loses_nothing(url, page, tmp_path):
-    # of a workspace of its own: the one of the other test has that test's notebook open, hidden
-    address = f"{url}/lab/workspaces/label/tree/notebooks/label.ipynb?token={url.token}"
     kept = url.project / "home" / "alerts" / "plant" / "answers.jsonl"
 
     def keep(begin, end, kind, down):
@@ -148,8 +169,7 @@ def test_a_span_is_dragged_named_and_undone_and_a_reload_loses_nothing(url, page
         page.locator(".widget-dropdown select").nth(1).select_option(label=kind)
         page.get_by_role("button", name="keep").click()
 
-    run(page, address, "ready")
-    page.locator(".jupyter-matplotlib canvas").first.wait_for()
+    labelling(page, url)
     keep(0.3, 0.4, "a fault that no alert told", 0.3)
     page.get_by_text(": missed, kept").wait_for()
     keep(0.6, 0.7, "known: maintenance, or meant to be", 0.65)
@@ -172,7 +192,8 @@ def test_a_span_is_dragged_named_and_undone_and_a_reload_loses_nothing(url, page
     assert withdrawn["alert"] == known["id"]
     page.locator(".jp-CodeCell .cm-content").nth(1).click()
     page.keyboard.press("Shift+Enter")
-    page.locator(".jupyter-matplotlib canvas").first.wait_for()
+    if not pictured(page):
+        labelling(page, url)
     keep(0.8, 0.9, "nothing, whatever it looks like", 0.475)
     page.get_by_text(": false, kept").wait_for()
     page.get_by_text("workbench | Idle").wait_for()

@@ -65,8 +65,8 @@ class Delivery:
         are not a topic's from its beginning; it is asked once of each message.
     undecided
         Message ids ("ledger:entry") of transactions whose end is not in the archive.
-    joined
-        How many chunked messages were put together.
+    has_chunks
+        Whether any entry was a chunk, so that what is a row depends on other ledgers, too.
     """
 
     bucket: Bucket
@@ -75,7 +75,7 @@ class Delivery:
     decryption: Decryption | None = None
     earlier: Callable[[ChunkedName], Chunks | None] | None = None
     undecided: list[str] = field(default_factory=list)
-    joined: int = 0
+    has_chunks: bool = False
     _chunks: dict[ChunkedName, Chunks] = field(default_factory=dict)
     _begun: dict[ChunkedName, bool] = field(default_factory=dict)
 
@@ -118,10 +118,11 @@ class Delivery:
 
     def _look_back(self, name: ChunkedName, number: int) -> None:
         """Take over the chunks of a message that stand before what is delivered here."""
-        if self.earlier is None or name in self._begun:
+        if self.earlier is None:
             return
-        self._begun[name] = number == 0
-        chunks = self.earlier(name) if number else None
+        is_first = name not in self._begun
+        self._begun[name] = self.has_begun(name) or number == 0  # a chunk may come again
+        chunks = self.earlier(name) if number and is_first else None
         if chunks is not None:
             self._chunks[name] = chunks
 
@@ -186,6 +187,7 @@ class Delivery:
         uuid = entries.data[row[e.UUID] : row[e.UUID] + max(row[e.UUID_SIZE], 0)].tobytes()
         name = entries.ledger.topic, uuid
         number = int(row[e.CHUNK])
+        self.has_chunks = True
         self._look_back(name, number)
         chunks = self._chunks.get(name)
         if number == 0:
@@ -216,7 +218,6 @@ class Delivery:
             )
             self._report(entries, i, text)
             return None
-        self.joined += 1
         return whole
 
 

@@ -246,12 +246,13 @@ class Topic(HasCard):
     def scan(self, build: Callable[[Messages], _T], ledgers: list[Ledger]) -> tuple[list[_T], bool]:
         """Return build(messages) of all there are in ledgers, and whether that is for good.
 
-        It is not where something is damaged, or a transaction or a chunked message has no end
-        yet; nothing is said of that, since a read says it.
+        It is not where something is damaged, a transaction has no end yet, or messages are in
+        chunks, which other ledgers may have; nothing is said of that, since a read says it.
         """
         quiet = replace(self, damage=Damage(skip=True))
-        parts = list(quiet._run(Selection(), build, ledgers=ledgers))
-        return parts, not (quiet.damage.errors or quiet.undecided or quiet.unfinished)
+        delivery = quiet.delivery()
+        parts = list(quiet._run(Selection(), build, ledgers=ledgers, delivery=delivery))
+        return parts, not (quiet.damage.errors or quiet.undecided or delivery.has_chunks)
 
     def fields(self) -> list[str]:
         """Return the names of the decoded fields, in the order of the newest schema."""
@@ -354,7 +355,7 @@ class Topic(HasCard):
         warn_of_times(self.impossible)
         # a chunked message may need the ledger before its own, a transaction may end in a later one
         complete = len(self.damage.errors) == skipped and not self.undecided
-        if complete and not delivery.joined and not delivery.unfinished:
+        if complete and not delivery.has_chunks:
             statistics.keep(read)
 
     def entries(self, ledgers: list[Ledger], delivery: Delivery) -> Iterator[Entries]:
