@@ -1,12 +1,14 @@
 """Pictures of a notebook stay in its report, and nothing that runs or loads comes with them."""
 
 import base64
+import io
 import re
 
 import pytest
 from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from workbench import runs
@@ -201,3 +203,18 @@ def test_a_browser_shows_every_picture_of_a_report_and_asks_nobody(tmp_path, chr
     assert min(plain) > 0
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
     assert said == []
+
+
+def test_a_figure_is_dimmed_on_a_dark_page_and_a_photo_is_not(tmp_path):
+    figure, drawn = Figure(), io.BytesIO()
+    figure.subplots().plot([1, 2])
+    figure.savefig(drawn, format="png", bbox_inches="tight")
+    outputs = [
+        new_output("display_data", {"image/png": png})
+        for png in (base64.encodebytes(drawn.getvalue()).decode(), PNG, "no picture")
+    ]
+
+    path = runs.write_report(write_run(tmp_path, 1, [new_code_cell("a", outputs=outputs)]))
+
+    images = BeautifulSoup(path.read_text(), "html.parser")("img")
+    assert [image.get("class") for image in images] == [["drawn"], None, None]

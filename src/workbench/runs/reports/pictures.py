@@ -57,6 +57,18 @@ def attached(name: str, attachments: Attachments) -> str | None:
     return picture(f"data:{kind};base64,{found[kind]}") if kind else None
 
 
+def is_drawn(png: str) -> bool:
+    """Return whether a PNG in base64 says that matplotlib drew it: no photo, so it may be dimmed.
+
+    Examples
+    --------
+    >>> is_drawn("iVBORw0K")
+    False
+    """
+    # the note stands behind the header of 33 bytes, whatever the size of the picture
+    return b"tEXtSoftware\0Matplotlib" in (_decoded(png[:1000], in_base64=True) or b"")
+
+
 def clean_svg(content: bytes) -> bytes | None:
     """Return a vector graphic with its shapes, text and paint alone, None if it is none.
 

@@ -210,8 +210,8 @@ def _exporter() -> Any:
         template_name="report",
         extra_template_basedirs=[str(TEMPLATES)],
     )
-    for name, function in (("harmless", harmless), ("markdown", markdown), ("drawing", drawing)):
-        exporter.register_filter(name, function)
+    for function in (harmless, markdown, drawing, pictures.is_drawn):
+        exporter.register_filter(function.__name__, function)
     return exporter
 
 
