@@ -86,6 +86,17 @@ class Grid:
             wrong = (self.state[j] == flat.PLAIN) & ((ints < least) | (ints > most))
             self.later[wrong] = 1
 
+    def leave_between_floats(self, fields: list[pa.Field]) -> None:
+        """Mark the rows for later whose double does not tell which float was written.
+
+        It lies in the middle between two floats, or (below 2 ** -126) may do so.
+        """
+        for j, field in enumerate(fields):
+            if field.type == pa.float32():
+                doubles = self.doubles[j]
+                middle = doubles.view(np.int64) & (1 << 29) - 1 == 1 << 28
+                self.later[middle | ((np.abs(doubles) < 2.0**-126) & (doubles != 0))] = 1
+
     def array(self, j: int, kind: pa.DataType) -> pa.Array:
         """Return field `j` as an Arrow column."""
         if self._added:

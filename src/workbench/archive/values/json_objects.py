@@ -24,10 +24,12 @@ from workbench.archive.values.avro.schema import Type
 from workbench.archive.values.grid import bounds
 
 Convert = Callable[[Any], Any]
-_SECONDS = re.compile(r"-?\d+\.\d{9}|0\.0")  # an Instant of Jackson, never a number of ms
+# an Instant of Jackson, never a number of ms; E within a microsecond of 1970
+_SECONDS = re.compile(r"-?(\d+\.\d{9}|0\.0|\d(\.\d+)?E-[789])")
 _NO_NUMBERS = ("NaN", "Infinity", "-Infinity")  # as Jackson writes them, in text
 _PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
 _EPOCH = dt.date(1970, 1, 1).toordinal()
+_DAYS_OF_400_YEARS = 146_097
 
 
 class Literal(float):
@@ -75,9 +77,9 @@ def _converter(kind: Type, name: str) -> Convert:
     if kind.kind in ("int", "long"):
         least, most = bounds(arrow_type(kind))
         bits = 32 if kind.kind == "int" else 64
-        return lambda value: _whole(_from_java(value, kind), least, most, bits, name)
+        return lambda value: _whole(_from_java(value, kind, name), least, most, bits, name)
     simple: dict[str, Convert] = {
-        "float": lambda value: _double(value, name),
+        "float": lambda value: _float(value, name),
         "double": lambda value: _double(value, name),
         "boolean": lambda value: _only(value, bool, name, "a boolean"),
         "bytes": lambda value: _bytes(value, None, name),
@@ -104,16 +106,13 @@ def _only(value: Any, kind: type, name: str, expected: str) -> Any:
 
 
 def _to_text(value: Any) -> str | None:
-    """Return a text, a whole number's digits, another number as written, other values as JSON."""
+    """Return a text, a number as written (a BigDecimal of Java's), other values as JSON."""
     if isinstance(value, str):
         return _without_surrogates(value)
     if not isinstance(value, float):
         return _to_json(value)
-    if not math.isfinite(value):
-        return None
-    if value.is_integer() and abs(value) < 2**63:
-        return str(int(value))
-    return _written(value)
+    written = _written(value)
+    return None if written in _NO_NUMBERS else written
 
 
 def _written(value: float) -> str:
@@ -144,8 +143,33 @@ def _double(value: Any, name: str) -> float:
         return math.inf if value > 0 else -math.inf
 
 
+def _float(value: Any, name: str) -> float:
+    """Return a double that is narrowed to the float nearest to what was written.
+
+    Of a text that is no double, the nearest double may lie in the middle between two floats: it
+    does not tell which is nearer. Java's Float.parseFloat reads the text.
+    """
+    nearest = _double(value, name)
+    if not _is_between_floats(nearest):
+        return nearest
+    exact = Decimal(_written(value) if isinstance(value, float) else value)
+    if exact == nearest:
+        return nearest
+    return math.nextafter(nearest, math.inf if exact > nearest else -math.inf)
+
+
+def _is_between_floats(value: float) -> bool:
+    """Return whether a double is just in the middle between two floats."""
+    unit = 2.0**150 if abs(value) < 2.0**-126 else math.ldexp(1.0, 25 - math.frexp(value)[1])
+    return value * unit % 2 == 1
+
+
 def _bytes(value: Any, size: int | None, name: str) -> bytes:
-    raw = base64.b64decode(_only(value, str, name, "base64 text"), validate=True)
+    text = _only(value, str, name, "base64 text")
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError as err:
+        raise ValueError(f"field {name} is {value!r}, expected base64 text: {err}") from err
     if size is not None and len(raw) != size:
         raise ValueError(f"field {name} has {len(raw)} bytes, expected {size}")
     return raw
@@ -177,8 +201,7 @@ def _decimal(value: Any, kind: Type, name: str) -> Decimal | bytes:
 
 
 def _whole(value: Any, least: int, most: int, bits: int, name: str) -> int | None:
-    is_missing = isinstance(value, float) and not math.isfinite(value)
-    if is_missing or value in _NO_NUMBERS:
+    if value == "NaN" or value != value:
         return None
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not is_whole or not least <= value <= most:
@@ -186,24 +209,45 @@ def _whole(value: Any, least: int, most: int, bits: int, name: str) -> int | Non
     return int(value)
 
 
-def _from_java(value: Any, kind: Type) -> Any:
+def _from_java(value: Any, kind: Type, name: str) -> Any:
     """Return the number that a time stands for, where Jackson wrote one of `java.time`."""
     if not kind.logical:
         return value
     per_second = _PER_SECOND.get(kind.logical.rpartition("-")[2], 0)
     is_instant = kind.logical.startswith("timestamp-")
     if is_instant and isinstance(value, float) and _SECONDS.fullmatch(_written(value)):
-        return int(Decimal(_written(value)).scaleb(9)) * per_second // 10**9
+        return _instant(_written(value), name) * per_second // 10**9
     if not isinstance(value, list) or not all(type(part) is int for part in value):
         return value
     if kind.logical == "date" and len(value) == 3:
-        return dt.date(*value).toordinal() - _EPOCH
+        return _days(*value)
     if kind.logical.startswith("time-") and 2 <= len(value) <= 4:
         return _of_day(value, per_second)
     if kind.logical.startswith("local-") and 5 <= len(value) <= 7:
-        days = dt.date(*value[:3]).toordinal() - _EPOCH
-        return days * 86_400 * per_second + _of_day(value[3:], per_second)
+        return _days(*value[:3]) * 86_400 * per_second + _of_day(value[3:], per_second)
     return value
+
+
+def _instant(text: str, name: str) -> int:
+    """Return the nanoseconds since 1970 of an Instant that Jackson wrote in seconds.
+
+    Of -2.995 s, which java.time counts as -3 s and 0.005 s, Jackson made -3.005000000 up to 2.20
+    (Pulsar 4.0.8 has 2.17), and -2.995000000 since.
+    """
+    seconds, _, fraction = text.partition(".")
+    if seconds.startswith("-") and seconds != "-0" and fraction.isdigit() and int(fraction):
+        raise ValueError(
+            f"field {name} is {text}, before 1970: Jackson up to 2.20 and later ones mean "
+            "another instant by it, and which wrote it is not known"
+        )
+    return int(Decimal(text).scaleb(9))
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """Return the days from 1970-01-01 to a day of any year, as Java's calendar has it."""
+    turns = (year - 2000) // 400  # after which the calendar is the same; `datetime` ends in 9999
+    same = dt.date(year - 400 * turns, month, day)
+    return same.toordinal() - _EPOCH + turns * _DAYS_OF_400_YEARS
 
 
 def _of_day(parts: list[int], per_second: int) -> int:

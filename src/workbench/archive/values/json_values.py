@@ -84,6 +84,7 @@ class JsonValues:
             self._bounds, self._kinds, grid.ints, grid.doubles, grid.state, grid.later,
         )  # fmt: skip
         grid.leave_out_of_range(self.fields)
+        grid.leave_between_floats(self.fields)
         for row in np.flatnonzero((grid.later > 0) & (encoded.sizes >= 0)):
             for slot, value in enumerate(self._values(encoded, int(row), misfit)):
                 grid.set(slot, int(row), value)
@@ -101,7 +102,8 @@ class JsonValues:
             return [None] * len(self.fields)
 
     def _converted(self, text: str) -> list[Any]:
-        value = json.loads(text, parse_float=Literal if self._is_written else None)
+        read = Literal if self._is_written else None
+        value = json.loads(text, parse_float=read, parse_constant=read)
         if not isinstance(value, dict):
             raise ValueError(f"a JSON {type(value).__name__}, expected an object")
         pairs = zip(self._parts, self._converters, strict=True)
