@@ -2,8 +2,10 @@
 
 Schemas, chains of their versions and values are drawn; fastavro writes them, with the schema of
 each version; `Oracle.java` decodes them by the newest. Topics and answers go to
-`recorded.jsonl.xz`, which the tests read: without a Java, and without drawing anything. What
-`Encrypt.java` encrypts, for keys made for that, goes to `encrypted.json`.
+`recorded.jsonl.xz`, which the tests read: without a Java, and without drawing anything. Topics of
+JSON are drawn in `json_topics.py`, or written by the Java client, and are read by
+`JsonOracle.java`: `recorded_json.jsonl.xz`. What `Encrypt.java` encrypts, for keys made for that,
+goes to `encrypted.json`. With `json` as argument only the topics of JSON are recorded.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ import lzma
 import random
 import struct
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import fastavro
+import json_topics
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -26,6 +30,7 @@ from workbench.services import artifacts, jdk
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded.jsonl.xz"
+RECORDED_JSON = HERE / "recorded_json.jsonl.xz"
 ENCRYPTED = HERE / "encrypted.json"
 TOPICS = 2400
 LOGICAL = {
@@ -265,12 +270,12 @@ def java_client() -> list[str]:
     return [java, "-cp", f"{classes}:{path}"]
 
 
-def encrypted() -> list[dict[str, str]]:
+def encrypted(java: list[str]) -> list[dict[str, str]]:
     """Return what the Java client encrypted for fresh keys, and the private halves."""
     with tempfile.TemporaryDirectory() as folder:
         private = {name: _write_keys(Path(folder), name, make()) for name, make in KEYS.items()}
         done = subprocess.run(
-            [*java_client(), "Encrypt", folder, *KEYS], capture_output=True, text=True, check=True
+            [*java, "Encrypt", folder, *KEYS], capture_output=True, text=True, check=True
         )
     rows = [line.split() for line in done.stdout.split("\n") if line.startswith("answers ")]
     return [
@@ -300,29 +305,40 @@ def _write_keys(folder: Path, name: str, key) -> str:
     ).decode()
 
 
-def decoded() -> list[dict]:
+def decoded(java: list[str]) -> list[dict]:
     """Return the topics with what the Java client decoded."""
-    lines = [json.dumps(topic) for topic in topics()]
-    done = subprocess.run(
-        [*java_client(), "Oracle"],
-        input="\n".join(lines),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    rows = list(topics())
+    answers = _answers([*java, "Oracle"], rows)
+    return [{**row, "answers": answer} for row, answer in zip(rows, answers, strict=True)]
+
+
+def decoded_json(java: list[str]) -> list[dict]:
+    """Return topics of JSON with what the Java client decoded."""
+    written = _answers([*java, "JsonOracle", "write", str(json_topics.SEED), "120"], [])
+    rows = [*json_topics.mutated(written), *json_topics.generated(Draw(json_topics.SEED))]
+    answers = _answers([*java, "JsonOracle"], rows)
+    return [{**row, **answer} for row, answer in zip(rows, answers, strict=True)]
+
+
+def _answers(command: list[str], rows: list[dict]) -> list:
+    lines = "\n".join(map(json.dumps, rows))
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
     marked = [line for line in done.stdout.split("\n") if line.startswith("answers ")]
-    return [
-        {**json.loads(line), "answers": json.loads(answer.removeprefix("answers "))}
-        for line, answer in zip(lines, marked, strict=True)
-    ]
+    return [json.loads(answer.removeprefix("answers ")) for answer in marked]
 
 
 def main() -> None:
-    """Write both files anew."""
-    rows = decoded()
+    """Write the files anew."""
+    java = java_client()
+    _write(RECORDED_JSON, decoded_json(java))
+    if sys.argv[1:] != ["json"]:
+        _write(RECORDED, decoded(java))
+        ENCRYPTED.write_text(json.dumps(encrypted(java), indent=1) + "\n")
+
+
+def _write(path: Path, rows: list[dict]) -> None:
     content = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
-    RECORDED.write_bytes(lzma.compress(content.encode(), preset=9))
-    ENCRYPTED.write_text(json.dumps(encrypted(), indent=1) + "\n")
+    path.write_bytes(lzma.compress(content.encode(), preset=9))
 
 
 if __name__ == "__main__":
