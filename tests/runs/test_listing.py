@@ -1,6 +1,7 @@
 """`workbench runs` on a terminal, and the way from a package to its run and back."""
 
 import hashlib
+import json
 import os
 import pty
 import subprocess
@@ -9,7 +10,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from workbench import runs
 from workbench.cli import cli
+from workbench.errors import RunError
 
 from .conftest import write_run
 
@@ -88,3 +91,36 @@ def test_a_package_leads_to_its_run_and_back(store):
     assert run.startswith("20260105T101502Z")
     assert f"package: {PACKAGE}\n" in listed("show", run)
     assert listed("--package", "0000") == ""
+
+
+def test_a_run_that_is_changed_added_or_removed_is_seen_at_once(store):
+    assert [run.metrics["f1"] for run in runs.runs()] == [0.1, 0.2, 0.3]
+
+    first, second, _ = runs.runs()
+    metrics = first.path / "metrics.json"
+    written = metrics.stat()
+    metrics.write_text(metrics.read_text().replace("0.1", "0.7"))
+    os.utime(metrics, ns=(written.st_atime_ns, written.st_mtime_ns))  # as large and as old
+    runs.remove(second)
+    write_run(first.path.parent, 4, metrics={"f1": 0.4})
+
+    assert [line.split()[5] for line in listed().splitlines()[1:]] == ["0.7", "0.3", "0.4"]
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "1", "", "{", "\udcff"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("run.json", "run.json is damaged"),
+        ("metrics.json", "the run has no readable metrics.json"),
+        ("params.json", "the run has no readable params.json"),
+    ],
+)
+def test_a_record_that_is_no_json_object_is_told(store, name, message, content):
+    path = runs.runs()[1].path
+    (path / name).write_text(content, errors="surrogateescape")
+
+    with pytest.raises(RunError) as caught:
+        json.dumps([(run.params, run.metrics) for run in runs.runs()])
+
+    assert str(caught.value) == f"{message}\n  in {path}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from workbench.cli.tables import print_fitting, print_rows
 
 if TYPE_CHECKING:
     from workbench.runs import Run
@@ -157,33 +157,10 @@ def runs(
     if package:
         listed = [run for run in listed if (run.package_id or "").startswith(package)]
     rows = [row(run) for run in (ordered(listed, sort) if sort else listed)]
-    names = _fitting(rows, sort) if rows and not wide and not as_json else None
-    _print_rows(rows if names is None else [_only(names, row) for row in rows], as_json)
-
-
-def _only(names: Sequence[str], row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row.get(name) for name in names}
-
-
-def _fitting(rows: Sequence[dict[str, Any]], first: str | None) -> list[str] | None:
-    """Return the columns that a terminal has room for, and say which are left out; None: all."""
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    widths = {name: max(len(name), *(len(_cell(row.get(name))) for row in rows)) for name in names}
-    if not room or sum(widths.values()) + len(names) - 1 <= room:
-        return None
-    same = [name for name in names if len({_cell(row.get(name)) for row in rows}) == 1 < len(rows)]
-    wanted = dict.fromkeys(name for name in ("run", first, *names) if name in widths)
-    fitting: list[str] = []
-    for name in [name for name in wanted if name not in same]:
-        if not fitting or sum(widths[name] + 1 for name in [*fitting, name]) - 1 <= room:
-            fitting.append(name)
-    alike = [f"{name} {_cell(rows[0].get(name))}" for name in same]
-    cut = [name for name in wanted if name not in fitting and name not in same]
-    for title, left in (("the same in all", alike), ("left out, --wide shows them", cut)):
-        if left:
-            click.echo(f"{title}: {', '.join(left)}", err=True)
-    return fitting
+    if wide or as_json:
+        print_rows(rows, as_json=as_json)
+    else:
+        print_fitting(rows, sort)
 
 
 @runs.command()
@@ -231,7 +208,7 @@ def diff(first: str, second: str, store: str, as_json: bool) -> None:
     """
     from workbench.runs import differences, find
 
-    _print_rows(differences(find(first, store), find(second, store)), as_json)
+    print_rows(differences(find(first, store), find(second, store)), as_json=as_json)
 
 
 @runs.command()
@@ -295,37 +272,13 @@ def verify(run: str, trust: bool, store: str, as_json: bool) -> None:
         click.echo(
             f"{result.run.id}: the result is {'the same' if result.same else 'not the same'}"
         )
-    _print_rows(result.differences, as_json)
+    print_rows(result.differences, as_json=as_json)
     raise SystemExit(0 if result.same else 1)
 
 
 def _whole(run: Run) -> dict[str, object]:
     found = {"run": run.id, "path": str(run.path), "cached": run.cached}
     return {**found, **run.about, "params": run.params, "metrics": run.metrics}
-
-
-def _print_rows(rows: Iterable[dict[str, Any]], as_json: bool) -> None:
-    listed = list(rows)
-    if as_json:
-        for row in listed:
-            click.echo(json.dumps(row))
-    elif listed:
-        click.echo("\n".join(_table(listed)))
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
-    """Yield the lines of a table; pandas takes longer to import than these 10,000 rows."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = [[name, *(_cell(row.get(name)) for row in rows)] for name in names]
-    widths = [max(map(len, column)) for column in columns]
-    for cells in zip(*columns, strict=True):
-        yield " ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-
-
-def _cell(value: object) -> str:
-    if value is None or value != value:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _short(path: Path) -> str:
