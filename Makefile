@@ -79,7 +79,7 @@ lock: setup  ## resolve pyproject.toml into requirements.lock
 		--generate-hashes --no-annotate --no-header --quiet -o requirements-core.lock
 
 oracle: setup  ## what the Java client makes of generated topics, recorded anew for the tests
-	$(BIN)/python tests/archive/oracle/record.py
+	$(BIN)/python -m tests.archive.oracle.record
 
 api: setup  ## docs/api/ from the docstrings
 	$(BIN)/python docs/make_api.py

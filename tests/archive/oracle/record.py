@@ -22,10 +22,10 @@ import tempfile
 from pathlib import Path
 
 import fastavro
-import json_topics
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from tests.archive.oracle import json_topics
 from workbench.services import artifacts, jdk
 
 HERE = Path(__file__).parent
