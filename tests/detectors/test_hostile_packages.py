@@ -321,7 +321,27 @@ def key_too_many(folder):
 
 
 def another_format(folder):
+    edit(folder, {"format": 3})
+
+
+def format_with_level_that_has_none(folder):
     edit(folder, {"format": 2})
+
+
+def level_in_a_format_without(folder):
+    edit(folder, {"spec/level": "sensor"})
+
+
+def levels_that_are_nowhere(folder):
+    edit(folder, {"format": 2, "spec/level": "sensor"})
+
+
+def level_of_nothing(folder):
+    edit(folder, {"spec/level": None})
+
+
+def levels_that_nothing_asks_for(folder):
+    with_array(folder, "state.level_centre", np.zeros((1, 1)))
 
 
 def deep_json(folder):
@@ -547,6 +567,17 @@ HOSTILE = {
     "at most 536870912",
     single_precision: "array state.usual has dtype '<f4', known: <f8, <i8, <i4",
     integers_for_numbers: "array usual has dtype int64, expected float64",
+    format_with_level_that_has_none: "the package has format 2 and level None: 2 is with level, "
+    "1 without",
+    level_in_a_format_without: "the package has format 1 and level 'sensor': 2 is with level, "
+    "1 without",
+    levels_that_are_nowhere: "the state has arrays none, expected level_centre, level_ends, "
+    "level_golden, level_names, level_spread",
+    level_of_nothing: "the specification is not complete, so it was not written by save",
+    levels_that_nothing_asks_for: "the state has arrays centre, depth, feature, feature_centre, "
+    "feature_spread, left, level_centre, offset, reach_gain, reach_high, reach_low, right, roots, "
+    "spread, threshold, usual, expected centre, depth, feature, feature_centre, feature_spread, "
+    "left, offset, reach_gain, reach_high, reach_low, right, roots, spread, threshold, usual",
     other_shape: "array usual has shape (2,), expected (1,)",
     nan_in_an_array: "array usual holds nan",
     nan_in_golden_windows: "window 0 holds nan in channel flow",
@@ -580,7 +611,7 @@ HOSTILE = {
     layout_that_is_a_list: "the layout of the arrays is no object of at most 512",
     layout_without_shape: "array 'state.depth' is not described by a dtype and a shape",
     key_too_many: f"detector.json has other keys than {_KEYS}",
-    another_format: "the package has format 2, expected 1",
+    another_format: "the package has format 3, expected 1 or 2",
     deep_json: "detector.json cannot be read: it holds some 1000000 items, at most 50000",
     json_within_the_budget_but_deep: "detector.json cannot be read: maximum recursion depth "
     "exceeded while decoding a JSON array from a unicode string",
@@ -593,7 +624,7 @@ HOSTILE = {
     class_that_is_an_object: "the package is of class {'Fitted': 1}, known: Fitted",
     name_that_is_an_object: "no detector {'iforest': 1}",
     channel_that_is_an_object: "channels are [{}], expected a list of 1 to 256 different names",
-    format_that_is_true: "the package has format True, expected 1",
+    format_that_is_true: "the package has format True, expected 1 or 2",
     name_of_a_megabyte: "detector.json cannot be read: it holds a text of 1000000 bytes, "
     "at most 16384",
     channel_of_a_megabyte: "detector.json cannot be read: it holds a text of 1000000 bytes, "
@@ -645,6 +676,104 @@ def test_a_hostile_package_is_refused_before_anything_runs(folder, spoil):
     assert re.fullmatch(expected, caught.value.message), caught.value.message
     assert caught.value.where == str(folder)
     assert not (folder.parent / "pickle-was-loaded").exists()
+
+
+def _names(*names):
+    joined = "".join(names).encode()
+    return np.frombuffer(joined + bytes(-len(joined) % 8), "<i8")
+
+
+SPREAD, CENTRE = "level_spread", "level_centre"
+HOSTILE_LEVELS = {
+    "a centre of NaN": ({CENTRE: np.full((2, 1), np.nan)}, "array level_centre holds nan"),
+    "a centre without end": ({CENTRE: np.full((2, 1), np.inf)}, "array level_centre holds inf"),
+    "a spread of NaN": ({SPREAD: np.full((2, 1), np.nan)}, "array level_spread holds nan"),
+    "a spread of zero": (
+        {SPREAD: np.zeros((2, 1))},
+        "array level_spread holds a value that is not > 0",
+    ),
+    "a spread below zero": (
+        {SPREAD: -np.ones((2, 1))},
+        "array level_spread holds a value that is not > 0",
+    ),
+    "a sensor too few": (
+        {CENTRE: np.zeros((1, 1))},
+        "array level_centre has shape (1, 1), expected (2, 1)",
+    ),
+    "a sensor too many": (
+        {SPREAD: np.ones((3, 1))},
+        "array level_spread has shape (3, 1), expected (2, 1)",
+    ),
+    "a channel too many": (
+        {CENTRE: np.zeros((2, 2))},
+        "array level_centre has shape (2, 2), expected (2, 1)",
+    ),
+    "no sensor at all": (
+        {CENTRE: np.zeros((0, 1)), SPREAD: np.zeros((0, 1)), "level_ends": np.zeros(0, np.int64)},
+        "array level_ends does not say where the names of sensors end",
+    ),
+    "whole numbers": (
+        {CENTRE: np.zeros((2, 1), np.int64)},
+        "array level_centre has dtype int64, expected float64",
+    ),
+    "ends that go back": (
+        {"level_ends": np.array([2, 1])},
+        "array level_ends does not say where the names of sensors end",
+    ),
+    "ends behind the names": (
+        {"level_ends": np.array([1, 2**40])},
+        "array level_ends does not say where the names of sensors end",
+    ),
+    "a name of nothing": (
+        {"level_ends": np.array([0, 2])},
+        "array level_ends does not say where the names of sensors end",
+    ),
+    "names that are no text": (
+        {"level_names": np.array([-1])},
+        "array level_names holds what is no name: 'utf-8' codec can't decode byte 0xff in position "
+        "0: invalid start byte",
+    ),
+    "one sensor twice": (
+        {"level_names": _names("a", "a")},
+        "array level_names does not hold different names, ascending",
+    ),
+    "names out of order": (
+        {"level_names": _names("b", "a")},
+        "array level_names does not hold different names, ascending",
+    ),
+    "a golden window of no sensor": (
+        {"level_golden": np.full(16, 2)},
+        "array level_golden names a sensor that is none of 2",
+    ),
+    "a golden window of the sensor before the first": (
+        {"level_golden": np.full(16, -1)},
+        "array level_golden names a sensor that is none of 2",
+    ),
+    "golden windows too few": (
+        {"level_golden": np.zeros(3, np.int64)},
+        "array level_golden has shape (3,), expected (16,)",
+    ),
+    "another level": (
+        {CENTRE: np.array([[50.5], [50.5]])},
+        "the golden windows do not score as they did",
+    ),
+}
+
+
+@pytest.mark.parametrize("spoilt", HOSTILE_LEVELS)
+def test_hostile_levels_are_refused(readings, tmp_path, spoilt):
+    spec = {"name": "knn", "window": 4, "channels": ["flow"], "level": "sensor"}
+    detector = detectors.fit(spec, readings, sensor="pump")
+    detectors.save(detector, tmp_path / "p", threshold=9.0, rule=EpisodeRule(), training={})
+    assert detectors.load(tmp_path / "p").detector.levels.names == ("a", "b")
+    arrays, said = HOSTILE_LEVELS[spoilt]
+    for name, array in arrays.items():
+        with_array(tmp_path / "p", f"state.{name}", np.ascontiguousarray(array))
+
+    with pytest.raises(PackageError) as caught:
+        detectors.load(tmp_path / "p")
+
+    assert caught.value.message == said
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

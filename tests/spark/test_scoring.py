@@ -19,9 +19,17 @@ CHANNELS = ["flow_l_min", "vibration_mm_s"]
 START_MS = 1_793_512_800_000  # 2026-11-01T05:20:00Z, forty minutes before New York's hour twice
 
 
-def packaged(folder, frame, *, sensor, channels, window=8, max_span_s=900, quantile=0.99):
+def packaged(
+    folder, frame, *, sensor, channels, window=8, max_span_s=900, quantile=0.99, level=None
+):
     """Fit a detector and return its package, loaded."""
-    spec = {"name": "pca", "channels": channels, "window": window, "max_span_s": max_span_s}
+    spec = {
+        "name": "pca",
+        "channels": channels,
+        "window": window,
+        "max_span_s": max_span_s,
+        "level": level,
+    }
     detector = detectors.fit(spec, frame, sensor=sensor)
     scores = detectors.score_readings(detector, frame, sensor=sensor)
     threshold = float(np.nanquantile(scores, quantile))
@@ -73,6 +81,36 @@ def test_the_sample_scores_as_in_the_batch_path(rows, tmp_path):
     scored = room.score(readings, package, **asked).select("message_id", "score", "late", "ahead")
     alarms = room.alerts(readings, tmp_path / "package", **asked)
     assert_same(scored, alarms, frame, detection, sensor="pump")
+
+
+def test_each_sensor_is_scored_on_its_own_level(spark, tmp_path):
+    from workbench import spark as room
+
+    usual, frame = (unlike(generated(seed), range(7, 10 if seed == 3 else 9)) for seed in (7, 3))
+    named = {"sensor": "machine", "channels": ["x", "y"], "level": "sensor"}
+    package = packaged(tmp_path / "package", usual, **named, window=4, max_span_s=60, quantile=0.7)
+    asked = {"sensor": "machine", "lateness_ms": 2000, "ahead_ms": 10**6}
+
+    detection = detectors.detect(package, frame, **asked)
+    readings = spark.createDataFrame(frame)
+    scored = room.score(readings, package, **asked).select("message_id", "score", "late", "ahead")
+    alarms = room.alerts(readings, package, **asked)
+
+    assert package.detector.levels.names == ("7", "8")
+    stranger = (frame["machine"] == 9).to_numpy()
+    assert stranger.any()
+    assert np.isnan(detection.scores[stranger]).all()
+    assert np.isfinite(detection.scores).sum() > 50
+    assert_same(scored, alarms, frame, detection, sensor="machine")
+
+
+def unlike(frame, numbers):
+    """Return readings of machines of unlike size that are called by numbers."""
+    called = dict(zip("abc", numbers, strict=False))
+    frame = frame[frame["machine.name"].isin(list(called))].reset_index(drop=True)
+    number = frame.pop("machine.name").map(called)
+    scaled = {name: frame[name] * 100.0 ** (number - 7) for name in ("x", "y")}
+    return frame.assign(**scaled, machine=number.astype("int64"))
 
 
 def generated(seed):

@@ -24,11 +24,12 @@ def detectors(name: str | None, as_json: bool) -> None:
         workbench detectors knn
     """
     from workbench import detectors as room  # here, so that --help starts without numpy
-    from workbench.detectors import method_named, params_of
+    from workbench.detectors import level_about, method_named, params_of
 
     rows = room.catalogue().reset_index().to_dict("records")
     if name is not None:
-        params = {param.name: param.about for param in params_of(method_named(name))}
+        method = method_named(name)
+        params = {param.name: param.about for param in params_of(method)} | level_about(method)
         rows = [{**row, "params": params} for row in rows if row["name"] == name]
     for row in rows:
         row["cost_us"] = None if math.isnan(row["cost_us"]) else row["cost_us"]

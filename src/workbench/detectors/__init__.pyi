@@ -25,6 +25,9 @@ from .explaining import explain as explain
 from .explaining import explain_episodes as explain_episodes
 from .explaining import guilty as guilty
 from .fitted import Fitted as Fitted
+from .leveling.levels import Levels as Levels
+from .leveling.naming import checked_names as checked_names
+from .leveling.naming import sensor_names as sensor_names
 from .methods.seasons import with_clock as with_clock
 from .methods.table import catalogue as catalogue
 from .ordering import LATENESS_S as LATENESS_S
@@ -55,6 +58,7 @@ from .refits.trailing import before_instant as before_instant
 from .refits.trailing import fit_again as fit_again
 from .refits.trailing import fit_with_threshold as fit_with_threshold
 from .specs import asks_for_alarms as asks_for_alarms
+from .specs import level_about as level_about
 from .specs import method_named as method_named
 from .specs import params_of as params_of
 from .specs import resolve as resolve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -28,7 +29,8 @@ class Detector(Protocol):
     Notes
     -----
     A detector may also have `takes_missing` (bool, False where absent): whether it scores
-    windows that hold NaN.
+    windows that hold NaN. One that judges each sensor against its own level has `levels`, and is
+    asked by `score_windows` with the sensors only (`Fitted`).
     """
 
     @property
@@ -67,11 +69,24 @@ def checked_windows(detector: Detector, windows: Floats) -> Floats:
     return windows
 
 
-def score_windows(detector: Detector, windows: Floats) -> Floats:
+def score_windows(
+    detector: Detector, windows: Floats, sensors: Iterable[object] | None = None
+) -> Floats:
     """Return the scores of (n, w, c) windows, NaN for those that `detector` does not take.
 
     The one place that decides it, for batch and stream alike: what is not finite is missing, and
-    a window with a missing value has no score unless the detector takes them.
+    a window with a missing value has no score unless the detector takes them; of a detector with
+    `level: sensor`, a window of a sensor without a level has none either.
+
+    Parameters
+    ----------
+    sensors
+        Shape (n,): whose windows they are, by name; asked for by `level: sensor` alone.
+
+    Raises
+    ------
+    DetectorError
+        If the detector levels sensors, and none are given; or for what `score` raises.
 
     Examples
     --------
@@ -84,6 +99,8 @@ def score_windows(detector: Detector, windows: Floats) -> Floats:
     """
     windows = np.asarray(windows, dtype=np.float64)
     bad = ~np.isfinite(windows)
+    if getattr(detector, "levels", None) is not None:
+        return _on_level(detector, np.where(bad, np.nan, windows), sensors)
     if getattr(detector, "takes_missing", False):
         return detector.score(np.where(bad, np.nan, windows))
     fine = ~bad.any(axis=tuple(range(1, windows.ndim)))
@@ -92,6 +109,13 @@ def score_windows(detector: Detector, windows: Floats) -> Floats:
     scores: Floats = np.full(len(windows), np.nan)
     if fine.any():
         scores[fine] = detector.score(windows[fine])
+    return scores
+
+
+def _on_level(detector: Any, windows: Floats, sensors: Iterable[object] | None) -> Floats:
+    has, _, leveled = detector.leveled(windows, sensors)
+    scores: Floats = np.full(len(windows), np.nan)
+    scores[has] = score_windows(detector.bare, leveled)
     return scores
 
 

@@ -47,6 +47,7 @@ def detect(
     lateness_ms: int | None = None,
     ahead_ms: int | None = None,
     partition: str | None = None,
+    level_by: str | None = None,
 ) -> Detection:
     """Return scores and episodes of readings in arrival order, by the stream's rules.
 
@@ -60,6 +61,8 @@ def detect(
         With `lateness_ms`: how far a reading may lead the others of its partition.
     partition
         Column with the source partition; if left out, the message ids say it, if there are any.
+    level_by
+        As `score_readings` takes it.
     """
     arrived = arrivals_of(
         frame,
@@ -73,8 +76,9 @@ def detect(
     rows = order[~arrived.left_out[order]]
     kept = frame.iloc[rows]
     scored = score_readings(
-        package.detector, kept, sensor=sensor, time=time, max_span_s=package.max_span_s
-    )
+        package.detector, kept, sensor=sensor, time=time, max_span_s=package.max_span_s,
+        level_by=level_by,
+    )  # fmt: skip
     alarms = episodes(
         epoch_ms(kept[time]), kept[sensor].to_numpy(), scored, package.threshold, package.rule
     )

@@ -7,14 +7,16 @@ the window, as the score is (docs/design.md, D3); asked of single windows, not o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
-from workbench.arrays import Bools, Floats
+from workbench.arrays import Bools, Floats, Objects
 from workbench.detectors.contract import Detector, score_windows
 from workbench.detectors.fitted import Fitted
+from workbench.detectors.leveling.levels import Levels
 from workbench.detectors.packages import Package
 from workbench.detectors.partition_time import arrivals_of, partition_order
 from workbench.detectors.windows import index_windows
@@ -30,13 +32,15 @@ class Explains(Protocol):
         """Return the share of each channel, (n, w, c) to (n, c)."""
 
 
-def explain(detector: Detector, windows: Floats) -> Floats:
+def explain(detector: Detector, windows: Floats, sensors: Iterable[object] | None = None) -> Floats:
     """Return the share that each channel has in the score of each window.
 
     Parameters
     ----------
     windows
         Shape (n, w, c), as the detector scores them.
+    sensors
+        Whose they are, as `score_windows` takes them.
 
     Returns
     -------
@@ -62,11 +66,21 @@ def explain(detector: Detector, windows: Floats) -> Floats:
             f"a {type(detector).__name__} does not explain its scores",
             hint="give it explain(windows), (n, w, c) to (n, c)",
         )
-    fine = ~np.isnan(score_windows(detector, windows))
     shares: Floats = np.full((len(windows), len(detector.channels)), np.nan)
+    if isinstance(detector, Fitted) and detector.levels is not None:
+        has, _, leveled = detector.leveled(_missing(windows), sensors)
+        shares[has] = explain(detector.bare, leveled)
+        return shares
+    fine = ~np.isnan(score_windows(detector, windows))
     if fine.any():
         shares[fine] = detector.explain(np.asarray(windows, dtype=np.float64)[fine])
     return shares
+
+
+def _missing(windows: Floats) -> Floats:
+    """Return windows in which what is not finite is missing."""
+    windows = np.asarray(windows, dtype=np.float64)
+    return np.where(np.isfinite(windows), windows, np.nan)
 
 
 class Contribution(NamedTuple):
@@ -91,7 +105,9 @@ class Contribution(NamedTuple):
     expected: float | None
 
 
-def contributions(detector: Detector, windows: Floats) -> list[tuple[Contribution, ...]]:
+def contributions(
+    detector: Detector, windows: Floats, sensors: Iterable[object] | None = None
+) -> list[tuple[Contribution, ...]]:
     """Return what each channel has in the score of each window, the largest share first.
 
     Parameters
@@ -99,6 +115,9 @@ def contributions(detector: Detector, windows: Floats) -> list[tuple[Contributio
     windows
         Shape (n, w, c). Of one that has no score, and of a detector that does not explain itself,
         there are none.
+    sensors
+        Whose they are, as `score_windows` takes them. A direction is then by the sensor's own
+        level.
 
     Examples
     --------
@@ -111,6 +130,8 @@ def contributions(detector: Detector, windows: Floats) -> list[tuple[Contributio
     """
     if not isinstance(detector, Explains):
         return [()] * len(windows)
+    if isinstance(detector, Fitted) and detector.levels is not None:
+        return _on_level(detector, detector.levels, windows, sensors)
     windows = np.asarray(windows, dtype=np.float64)
     shares = explain(detector, windows)
     expected = _expected(detector, windows, ~np.isnan(shares).any(axis=1))
@@ -119,6 +140,27 @@ def contributions(detector: Detector, windows: Floats) -> list[tuple[Contributio
         _ordered(detector.channels, row, _directions(window[-1], wanted, low, high), wanted)
         for row, window, wanted in zip(shares, windows, expected, strict=True)
     ]
+
+
+def _on_level(
+    detector: Fitted, levels: Levels, windows: Floats, sensors: Iterable[object] | None
+) -> list[tuple[Contribution, ...]]:
+    """Return the contributions of levelled windows, what was expected in the channels' units."""
+    has, places, leveled = detector.leveled(_missing(windows), sensors)
+    said: list[tuple[Contribution, ...]] = [()] * len(windows)
+    found = contributions(detector.bare, leveled)
+    for row, place, parts in zip(np.flatnonzero(has), places, found, strict=True):
+        said[row] = tuple(_in_own_unit(part, detector.channels, levels, place) for part in parts)
+    return said
+
+
+def _in_own_unit(
+    part: Contribution, channels: tuple[str, ...], levels: Levels, place: int
+) -> Contribution:
+    if part.expected is None:
+        return part
+    at = place, channels.index(part.channel)
+    return part._replace(expected=float(part.expected * levels.spread[at] + levels.centre[at]))
 
 
 def _expected(detector: Detector, windows: Floats, fine: Bools) -> Floats:
@@ -183,12 +225,12 @@ def explain_episodes(
     shares
         A column for each channel, the index of `episodes`; NaN where the frame has no such window.
     """
-    windows, is_there = _peak_windows(
+    windows, named, is_there = _peak_windows(
         package, frame, episodes, sensor=sensor, time=time, lateness_ms=lateness_ms,
         ahead_ms=ahead_ms, partition=partition,
     )  # fmt: skip
     shares = np.full((len(episodes), len(package.detector.channels)), np.nan)
-    shares[is_there] = explain(package.detector, windows)
+    shares[is_there] = explain(package.detector, windows, named)
     return pd.DataFrame(shares, index=episodes.index, columns=list(package.detector.channels))
 
 
@@ -208,11 +250,11 @@ def episode_contributions(
     Parameters are those of `explain_episodes`; of an episode whose window the frame has not, there
     are none.
     """
-    windows, is_there = _peak_windows(
+    windows, named, is_there = _peak_windows(
         package, frame, episodes, sensor=sensor, time=time, lateness_ms=lateness_ms,
         ahead_ms=ahead_ms, partition=partition,
     )  # fmt: skip
-    said = iter(contributions(package.detector, windows))
+    said = iter(contributions(package.detector, windows, named))
     return [next(said) if has_window else () for has_window in is_there]
 
 
@@ -226,8 +268,8 @@ def _peak_windows(
     lateness_ms: int | None,
     ahead_ms: int | None,
     partition: str | None,
-) -> tuple[Floats, Bools]:
-    """Return the windows of the peaks, and of which episodes they are."""
+) -> tuple[Floats, Objects, Bools]:
+    """Return the windows of the peaks, whose they are, and of which episodes."""
     gone = arrivals_of(
         frame, sensor=sensor, time=time, lateness_ms=lateness_ms, ahead_ms=ahead_ms,
         partition=partition,
@@ -241,14 +283,20 @@ def _peak_windows(
     )  # fmt: skip
     newest = index.rows
     names, times_ms = frame[sensor].to_numpy()[newest], epoch_ms(frame[time])[newest]
+    named = index.names[newest] if _is_leveled(package) else names
     picks = np.full(len(episodes), -1, dtype=np.int64)
     peaks = zip(episodes["sensor"], epoch_ms(episodes["peak_time"]), strict=True)
     for row, (name, time_ms) in enumerate(peaks):
         there = np.flatnonzero(times_ms == time_ms)
         there = there[names[there] == name]
         if len(there):
-            picks[row] = there[np.argmax(score_windows(package.detector, index.values(there)))]
-    return index.values(picks[picks >= 0]), picks >= 0
+            scores = score_windows(package.detector, index.values(there), named[there])
+            picks[row] = there[np.argmax(scores)]
+    return index.values(picks[picks >= 0]), named[picks[picks >= 0]], picks >= 0
+
+
+def _is_leveled(package: Package) -> bool:
+    return getattr(package.detector, "levels", None) is not None
 
 
 def guilty(shares: pd.DataFrame, count: int = 2) -> list[tuple[str, ...]]:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from workbench.arrays import Floats
+from workbench.arrays import Bools, Floats, Ints
 from workbench.cards import Card, HasCard, size
 from workbench.detectors import calibration
 from workbench.detectors.contract import State, checked_windows
+from workbench.detectors.leveling.levels import HUGE, PREFIX, Levels, read_levels
 from workbench.detectors.methods import parts, reach
 from workbench.detectors.methods.features import SHAPES, features, parse_features
 from workbench.detectors.methods.method import Method, Params, checked_state
-from workbench.detectors.specs import method_of
+from workbench.detectors.specs import method_of, unleveled
 from workbench.errors import DetectorError
 
 GOLDEN = 16  # training windows kept with a detector
 FAR = 1e15  # spreads: where readings are cut, so that squares stay finite
-HUGE = 1e200  # where readings are cut, so that no difference or ratio overflows
 _JUMP = 50.0  # how many times its largest reading a channel jumps by
 _JUMPING, _PLACES = 4, 64  # windows that jump, and readings at which they do
 _ROWS = {"train", "sorted", "vectors"}  # arrays of training windows
@@ -38,19 +38,29 @@ class Fitted(HasCard):
     state
         What the method learnt, what is done to windows before it sees them (`fill`, `centre`,
         `spread`, `feature_*`) and to scores after (`reach_*`, `tail_*`); of an ensemble, its
-        members', under `m0_`, `m1_`, ...
+        members', under `m0_`, `m1_`, ...; with `level: sensor`, the levels (`level_*`).
     golden
         Shape (<= 16, w, c): training windows by which a copy proves that it scores alike.
+    levels
+        What is usual of each sensor, with `level: sensor`; else None.
+    bare
+        The detector of windows on their sensors' level; itself where there are no levels.
     """
 
     spec: Mapping[str, Any]
     state: State = field(repr=False)
     golden: Floats = field(repr=False)
+    levels: Levels | None = field(init=False, repr=False, default=None)
+    bare: Fitted = field(init=False, repr=False)
     _ready: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for array in (*self.state.values(), self.golden):
             array.flags.writeable = False
+        object.__setattr__(self, "bare", self)
+        if "level" in self.spec:
+            self._level()
+            return
         if self.spec["name"] == "ensemble":
             ready: Any = _members(self.spec, self.state, self.golden)
         else:
@@ -59,6 +69,14 @@ class Fitted(HasCard):
             ready = self.state if make is None else make(self.state, self.spec)
         object.__setattr__(self, "_ready", ready)
         checked_windows(self, self.golden)
+
+    def _level(self) -> None:
+        """Read the levels, and make the detector of levelled windows."""
+        levels, places = read_levels(self.state, len(self.channels), len(self.golden))
+        rest = {name: array for name, array in self.state.items() if not name.startswith(PREFIX)}
+        bare = Fitted(unleveled(self.spec), rest, levels.leveled(self.golden, places))
+        for name, value in (("levels", levels), ("bare", bare), ("_ready", places)):
+            object.__setattr__(self, name, value)
 
     def card(self) -> Card:
         """Return what a notebook shows of it."""
@@ -133,6 +151,8 @@ class Fitted(HasCard):
         largest jump as it scores a small one: its ceiling is what a jump surely reaches, whichever
         channel jumps, up or down.
         """
+        if self.levels is not None:
+            return self.bare.ceiling
         if _sees_shape_only(self.spec):
             scores = [self.score(jumping) for jumping in jumps(self.golden[:_JUMPING])]
             return float(np.max(scores, axis=0).min())
@@ -150,7 +170,11 @@ class Fitted(HasCard):
         return highest
 
     def score(self, windows: Floats, /) -> Floats:
-        """Return one score per window, (n, w, c) to (n,); higher is more anomalous."""
+        """Return one score per window, (n, w, c) to (n,); higher is more anomalous.
+
+        With `level: sensor` it is refused: ask `score_windows`, which takes the sensors too.
+        """
+        self._refuse_nameless()
         windows = checked_windows(self, windows)
         scores: Floats = np.empty(len(windows))
         most = max(1, _AT_ONCE // (self.window * len(self.channels)))
@@ -159,8 +183,55 @@ class Fitted(HasCard):
             scores[batch] = self._score(windows[batch])
         return scores
 
+    def golden_scores(self) -> Floats:
+        """Return the scores of the golden windows, each on the level of its sensor."""
+        return self.bare.score(self.bare.golden)
+
+    def leveled(
+        self, windows: Floats, sensors: Iterable[object] | None
+    ) -> tuple[Bools, Ints, Floats]:
+        """Return which windows have a level, of these the places, and the windows on their level.
+
+        Parameters
+        ----------
+        windows
+            Shape (n, w, c), NaN where missing.
+        sensors
+            Whose windows they are, (n,), by name.
+
+        Raises
+        ------
+        DetectorError
+            If no sensors are given.
+        """
+        assert self.levels is not None  # noqa: S101 - asked of no other
+        if sensors is None:
+            raise self._nameless()
+        places = self.levels.places(sensors)
+        has = places >= 0
+        return has, places[has], self.levels.leveled(windows[has], places[has])
+
+    def following(self, before: Fitted) -> Fitted:
+        """Return this detector with the levels of sensors that only the one before it has."""
+        if self.levels is None or before.levels is None or before.channels != self.channels:
+            return self
+        levels = self.levels.with_those_of(before.levels)
+        golden = levels.places(self.levels.names[place] for place in self._ready)
+        return Fitted(self.spec, self.bare.state | levels.state(golden), self.golden)
+
+    def _refuse_nameless(self) -> None:
+        if self.levels is not None:
+            raise self._nameless()
+
+    def _nameless(self) -> DetectorError:
+        return DetectorError(
+            f"detector {self.spec['name']} has level: sensor, and no sensors are given",
+            hint="score_windows(detector, windows, sensors)",
+        )
+
     def explain(self, windows: Floats, /) -> Floats:
         """Return the share of each channel in each score, (n, w, c) to (n, c); each sums to 1."""
+        self._refuse_nameless()
         windows = checked_windows(self, windows)
         if (np.abs(windows) > HUGE).any():
             windows = np.clip(windows, -HUGE, HUGE)
@@ -171,6 +242,7 @@ class Fitted(HasCard):
 
         In the channel's own unit; NaN where the method does not say.
         """
+        self._refuse_nameless()
         windows = checked_windows(self, windows)
         n, w, c = windows.shape
         nothing: Floats = np.full((n, c), np.nan)

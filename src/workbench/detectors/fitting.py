@@ -8,17 +8,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from workbench.arrays import Bools, Floats, Ints
+from workbench.arrays import Bools, Floats, Ints, Objects
 from workbench.detectors import calibration
 from workbench.detectors.contract import State
 from workbench.detectors.fitted import GOLDEN, Fitted, filled, method_inputs, part_of
+from workbench.detectors.leveling.levels import Levels, learn
 from workbench.detectors.methods.method import Method, Params, Training
 from workbench.detectors.methods.reach import fit_reach
 from workbench.detectors.methods.rules import FLAT, robust_centre
 from workbench.detectors.methods.table import USUAL
-from workbench.detectors.specs import method_of, resolve
-from workbench.detectors.windows import WindowIndex, index_windows, time_order, usual_span_s
+from workbench.detectors.specs import clocks_of, method_of, resolve, unleveled
+from workbench.detectors.windows import (
+    WindowIndex,
+    index_windows,
+    numbers,
+    time_order,
+    usual_span_s,
+)
 from workbench.errors import DetectorError
 
 LEAST = 10  # training windows; fewer say nothing about what is usual
@@ -48,12 +56,39 @@ def fit_spec(
         missing=resolved["missing"] == "fill",
     )
     usable = np.arange(len(index.rows)) if keep is None else index.within(keep)
+    levels = _levels(resolved, frame, keep, index.names) if "level" in resolved else None
+    if levels is not None:
+        usable = usable[levels.has(index.names[index.rows[usable]])]
     first, last = _split(index, usable, _share_kept(resolved))
     rng = np.random.default_rng(seed)
     kept = len(frame) if keep is None else int(keep.sum())
-    windows = index.values(_sample(index, first, _most(resolved), rng, kept))
-    held = index.values(_drawn(last, _CALIBRATING, rng))
-    return _fit(resolved, windows, held, seed)
+    picked = _sample(index, first, _most(resolved), rng, kept)
+    held = _drawn(last, _CALIBRATING, rng)
+    if levels is None:
+        return _fit(resolved, index.values(picked), index.values(held), seed)
+    return _fit_on_level(resolved, levels, index, (picked, held), seed)
+
+
+def _levels(spec: Params, frame: pd.DataFrame, keep: Bools | None, names: Objects) -> Levels:
+    """Return the level of each sensor, by all readings that are learnt from."""
+    values, channels = numbers(frame, spec["channels"]), tuple(spec["channels"])
+    if keep is not None:
+        values, names = values[keep], names[keep]
+    return learn(values, names, channels=channels, clocks=clocks_of(spec))
+
+
+def _fit_on_level(
+    spec: Params, levels: Levels, index: WindowIndex, picked: tuple[Ints, Ints], seed: int
+) -> Fitted:
+    """Return the detector fitted and calibrated on windows, each on the level of its sensor."""
+    windows, places = [], []
+    for rows in picked:
+        places.append(levels.places(index.names[index.rows[rows]]))
+        windows.append(levels.leveled(index.values(rows), places[-1]))
+    bare = _fit(unleveled(spec), windows[0], windows[1], seed)
+    golden = _golden(picked[0])
+    state = bare.state | levels.state(places[0][golden])
+    return Fitted(spec, state, index.values(picked[0][golden]))
 
 
 def _with_span(spec: Params, frame: pd.DataFrame, *, sensor: str, time: str) -> dict[str, Any]:
@@ -109,7 +144,7 @@ def _drawn(usable: Ints, most: int, rng: np.random.Generator) -> Ints:
 
 def _fit(spec: Params, windows: Floats, calibration_windows: Floats, seed: int) -> Fitted:
     """Return the detector fitted on `windows` and calibrated on `calibration_windows`."""
-    golden = windows[np.linspace(0, len(windows) - 1, min(GOLDEN, len(windows))).astype(int)]
+    golden = windows[_golden(windows)]
     if spec["name"] == "ensemble":
         return Fitted(spec, _fit_members(spec, windows, calibration_windows, seed), golden)
     windows = windows[_drawn(np.arange(len(windows)), spec["sample"], np.random.default_rng(seed))]
@@ -120,6 +155,11 @@ def _fit(spec: Params, windows: Floats, calibration_windows: Floats, seed: int) 
         bare = Fitted({**spec, "calibrate": "none"}, dict(state), golden)
         state |= calibration.fit_tail(bare.score(calibration_windows))
     return Fitted(spec, state, golden)
+
+
+def _golden(windows: NDArray[Any]) -> Ints:
+    """Return which of the windows are kept with the detector."""
+    return np.linspace(0, len(windows) - 1, min(GOLDEN, len(windows))).astype(np.int64)
 
 
 def _fit_members(spec: Params, windows: Floats, calibration_windows: Floats, seed: int) -> State:

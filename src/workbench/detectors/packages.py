@@ -38,7 +38,7 @@ from workbench.detectors.npz import pack, unpack
 from workbench.detectors.specs import method_of, resolve
 from workbench.errors import DetectorError, PackageError
 
-FORMAT = 1
+FORMAT, LEVELED = 1, 2  # LEVELED: with level: sensor, which an older reader would not heed
 NAMES = ("detector.json", "arrays.npz")
 _MOST = {"detector.json": 2 << 20, "arrays.npz": 512 << 20}  # bytes
 _KEYS = {
@@ -152,11 +152,11 @@ def _files(
     arrays = {f"state.{name}": array for name, array in detector.state.items()}
     arrays |= {
         "golden.windows": detector.golden,
-        "golden.scores": detector.score(detector.golden),
+        "golden.scores": detector.golden_scores(),
     }
     packed, layout = pack(arrays)
     document = {
-        "format": FORMAT,
+        "format": LEVELED if detector.levels else FORMAT,
         "class": "Fitted",
         "spec": detector.spec,
         "threshold": threshold,
@@ -283,8 +283,10 @@ def _parse(content: bytes) -> dict[str, Any]:
         raise PackageError(f"detector.json cannot be read: {err}") from err
     if not isinstance(document, dict) or document.keys() != _KEYS:
         raise PackageError(f"detector.json has other keys than {', '.join(sorted(_KEYS))}")
-    if type(document["format"]) is not int or document["format"] != FORMAT:
-        raise PackageError(f"the package has format {document['format']!r}, expected {FORMAT}")
+    if type(document["format"]) is not int or document["format"] not in (FORMAT, LEVELED):
+        raise PackageError(
+            f"the package has format {document['format']!r}, expected {FORMAT} or {LEVELED}"
+        )
     if not isinstance(document["class"], str) or document["class"] not in _CLASSES:
         raise PackageError(
             f"the package is of class {document['class']!r}, known: {', '.join(_CLASSES)}"
@@ -307,6 +309,11 @@ def _package(digest: str, document: dict[str, Any], arrays: Mapping[str, Any]) -
     method_of(spec["name"])  # of the catalogue: `auto` is chosen before anything is saved
     if spec != document["spec"]:
         raise PackageError("the specification is not complete, so it was not written by save")
+    if (document["format"] == LEVELED) != ("level" in spec):
+        raise PackageError(
+            f"the package has format {document['format']} and level {spec.get('level')!r}: "
+            f"{LEVELED} is with level, {FORMAT} without"
+        )
     detector = _detector(spec, arrays)
     check_passable(detector, threshold)
     _prove(detector, arrays["golden.scores"])
@@ -337,7 +344,7 @@ def _detector(spec: Mapping[str, Any], arrays: Mapping[str, Any]) -> Fitted:
 
 def _prove(detector: Fitted, scores: Floats) -> None:
     with np.errstate(all="ignore"):
-        again = detector.score(detector.golden)
+        again = detector.golden_scores()
     fine = again.shape == scores.shape and np.isfinite(again).all()
     if not fine or not np.allclose(again, scores, rtol=_RTOL, atol=1e-12):
         raise PackageError(

@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench.detectors.methods.features import parse_features
 from workbench.detectors.methods.method import Method, Param
+from workbench.detectors.methods.seasons import CLOCKS
 from workbench.detectors.methods.table import FEATURED, METHODS, SHARED
 from workbench.errors import DetectorError, did_you_mean
 
@@ -15,6 +16,8 @@ _MOST_CHANNELS = 256
 _MOST_CHARACTERS = 255  # of a channel's name
 _MOST_NUMBERS = 1 << 22  # of a window with its features, 32 MB
 _OF_ENSEMBLES = {"window", "max_span_s", "missing", "refit"}  # the shared parameters they have
+SENSOR = "sensor"  # the one `level` there is; without it a specification has no such key
+_ABSOLUTE = {"limits"}  # detectors that a person gives numbers in the channels' own units
 AUTO = "auto"  # a specification that is chosen when it is fitted
 _OF_AUTO = (
     Param("window", 64, "readings that a window may hold at most", 1, 10_000),
@@ -63,6 +66,9 @@ def resolve(spec: Mapping[str, Any]) -> dict[str, Any]:
     """
     if spec.get("name") == AUTO:
         return _auto(spec)
+    if spec.get("level") is not None:
+        return _leveled(spec)
+    spec = unleveled(spec)
     method = method_of(spec.get("name"))
     channels = _channels(spec.get("channels"))
     resolved = {"name": method.name, "channels": channels, **_values(spec, params_of(method))}
@@ -75,6 +81,49 @@ def resolve(spec: Mapping[str, Any]) -> dict[str, Any]:
         sets += parse_features(resolved["features"], resolved["window"])
     _check_size(sets, len(resolved["channels"]))
     return resolved
+
+
+def _leveled(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a specification of which each sensor is judged against its own level."""
+    if spec["level"] != SENSOR:
+        raise DetectorError(f"level is {spec['level']!r}, expected {SENSOR!r}, or none given")
+    resolved = resolve(unleveled(spec))
+    for member in resolved.get("members", [resolved]):
+        if member["name"] in _ABSOLUTE:
+            raise DetectorError(
+                f"detector {member['name']} judges readings in their own unit, which level: "
+                f"{SENSOR} takes from them",
+                hint="leave out level, or the detector; limits of the stream file stay as they are",
+            )
+    if set(resolved["channels"]) <= clocks_of(resolved):
+        raise DetectorError(f"level: {SENSOR} has no channel but the clock's")
+    return {**resolved, "level": SENSOR}
+
+
+def level_about(method: Method) -> dict[str, str]:
+    """Return what people are told of `level`, which is no parameter: empty where it is refused."""
+    if method.refused or method.name in _ABSOLUTE:
+        return {}
+    return {"level": "each sensor against its own usual, or all pooled (sensor, or not given)"}
+
+
+def unleveled(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a specification without its `level`: that of the detector of levelled windows."""
+    return {name: value for name, value in spec.items() if name != "level"}
+
+
+def clocks_of(spec: Mapping[str, Any]) -> set[str]:
+    """Return the channels that say what time it is, and have no level: hour and day.
+
+    Examples
+    --------
+    >>> spec = {"name": "seasonal", "window": 1, "channels": ["flow", "h", "d"]}
+    >>> sorted(clocks_of(resolve({**spec, "hour": "h", "day": "d"})))
+    ['d', 'h']
+    """
+    members = spec.get("members", [spec])
+    said = {member.get(name) for member in members for name in ("hour", "day")}
+    return {name for name in spec["channels"] if name in said or name in CLOCKS}
 
 
 def _check_size(sets: list[tuple[str, int]], channels: int) -> None:
@@ -104,6 +153,13 @@ def _values(spec: Mapping[str, Any], params: Sequence[Param]) -> dict[str, Any]:
 
 def _auto(spec: Mapping[str, Any]) -> dict[str, Any]:
     channels = spec.get("channels")
+    if spec.get("level") is not None:
+        raise DetectorError(
+            f"auto chooses for machines of a kind: it takes no level, and level is "
+            f"{spec['level']!r}",
+            hint="a detector by name, such as knn, with level: sensor; or auto without level",
+        )
+    spec = unleveled(spec)
     resolved = {
         "name": AUTO,
         "channels": None if channels is None else _channels(channels),
@@ -138,6 +194,11 @@ def _members(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _member(member: object, spec: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(member, Mapping) or member.get("name") == "ensemble":
         raise DetectorError(f"member {member!r} is no specification of a single detector")
+    if member.get("level") is not None:
+        raise DetectorError(
+            f"member {member.get('name')!r} has a level of its own",
+            hint="give level to the ensemble: its members then all see levelled windows",
+        )
     inherited = {name: spec[name] for name in _INHERITED}
     resolved = resolve({**inherited, "calibrate": "tail", **member})
     window, channels = resolved["window"], resolved["channels"]

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from workbench.arrays import Bools, Floats, Ints
+from workbench.arrays import Bools, Floats, Ints, Objects
 from workbench.detectors.contract import Detector, score_windows
+from workbench.detectors.leveling.naming import checked_names
 from workbench.detectors.partition_time import arrivals_of, check_columns
 from workbench.errors import DetectorError
 from workbench.times import epoch_ms
@@ -55,12 +57,15 @@ class WindowIndex:
         newest.
     window
         w, readings per window.
+    whose
+        Shape (len(frame),): column of the sensor, or of what else levels are kept by.
     """
 
     readings: Floats
     placed: Ints
     starts: Ints
     window: int
+    whose: pd.Series
 
     @property
     def oldest(self) -> Ints:
@@ -83,12 +88,19 @@ class WindowIndex:
         """Return the windows at `pick`, shape (n, w, c)."""
         return self.readings[self.starts[pick][:, np.newaxis] + np.arange(self.window)]
 
+    @cached_property
+    def names(self) -> Objects:
+        """Name of each reading's sensor, (len(frame),), as the job calls it; None: no name."""
+        return checked_names(self.whose)
+
     def score(self, detector: Detector, pick: Ints | slice, into: Floats) -> None:
         """Write the scores of the windows at `pick` to the rows of their newest readings."""
         rows, picked = self.rows, np.arange(len(self.starts))[pick]
+        leveled = getattr(detector, "levels", None) is not None
         for start in range(0, len(picked), _BATCH):
             batch = picked[start : start + _BATCH]
-            into[rows[batch]] = score_windows(detector, self.values(batch))
+            names = self.names[rows[batch]] if leveled else None
+            into[rows[batch]] = score_windows(detector, self.values(batch), names)
 
 
 def interval_s(frame: pd.DataFrame, *, sensor: str, time: str) -> float:
@@ -139,6 +151,7 @@ def index_windows(
     max_span_s: float | None = None,
     missing: bool = False,
     keep: Bools | None = None,
+    level_by: str | None = None,
 ) -> WindowIndex:
     """Return where the windows of a frame are (the parameters: `sliding_windows`).
 
@@ -148,6 +161,8 @@ def index_windows(
         Whether windows that hold missing values count.
     keep
         Shape (len(frame),): readings to use, all if left out.
+    level_by
+        Column of the name by which a level is looked up; None: that of the sensor.
     """
     check_columns(frame, [sensor, time, *channels])
     codes, _ = pd.factorize(frame[sensor])
@@ -156,15 +171,15 @@ def index_windows(
     times = epoch_ms(frame[time])[kept]
     order = np.lexsort((times, codes[kept]))  # stable: arrival decides between equal times
     codes, times = codes[kept][order], times[order]
-    readings = _numbers(frame, channels)[kept[order]]
-    readings[~np.isfinite(readings)] = np.nan  # missing, to a fit as to a score
+    readings = numbers(frame, channels)[kept[order]]
     starts = _whole(codes, times, readings, window=window, max_span_s=max_span_s, missing=missing)
     placed = kept[order].astype(np.int64)
     starts = starts[np.argsort(placed[starts + window - 1], kind="stable")]
-    return WindowIndex(readings, placed, starts, window)
+    return WindowIndex(readings, placed, starts, window, frame[level_by or sensor])
 
 
-def _numbers(frame: pd.DataFrame, channels: Sequence[str]) -> Floats:
+def numbers(frame: pd.DataFrame, channels: Sequence[str]) -> Floats:
+    """Return the channels of a frame, (len(frame), c); NaN where not finite: missing."""
     columns = []
     for channel in channels:
         try:
@@ -173,7 +188,9 @@ def _numbers(frame: pd.DataFrame, channels: Sequence[str]) -> Floats:
             raise DetectorError(
                 f"channel {channel} holds {frame[channel].dtype}, not numbers: {err}"
             ) from err
-    return np.stack(columns, axis=1)
+    readings: Floats = np.stack(columns, axis=1)
+    readings[~np.isfinite(readings)] = np.nan  # missing, to a fit as to a score
+    return readings
 
 
 def _whole(
@@ -246,6 +263,7 @@ def score_readings(
     lateness_ms: int | None = None,
     ahead_ms: int | None = None,
     partition: str | None = None,
+    level_by: str | None = None,
 ) -> Floats:
     """Return the score of every reading, as the stream gives it.
 
@@ -261,11 +279,14 @@ def score_readings(
         With it, so are those that lead their partition's by more; None: none.
     partition
         Column with the source partition; if left out, the message ids say it, if there are any.
+    level_by
+        With `level: sensor`, a column of the name whose level holds; None: `sensor`.
 
     Returns
     -------
     scores
-        Shape (len(frame),), NaN where there is none: late, ahead, warming up, missing value, gap.
+        Shape (len(frame),), NaN where there is none: late, ahead, warming up, missing value, gap,
+        a sensor without a level.
     """
     limit = max_span_s if max_span_s is not None else getattr(detector, "max_span_s", None)
     gone = arrivals_of(
@@ -285,6 +306,7 @@ def score_readings(
         max_span_s=limit,
         missing=getattr(detector, "takes_missing", False),
         keep=~gone,
+        level_by=level_by,
     )
     scores: Floats = np.full(len(frame), np.nan)
     index.score(detector, slice(0, len(index.starts)), scores)

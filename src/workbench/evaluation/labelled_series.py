@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.arrays import Floats
+from workbench.arrays import Bools, Floats, Objects
 from workbench.detectors import EpisodeRule, before_instant, threshold_for_budget, time_order
 from workbench.errors import EvaluationError, TimesError, did_you_mean
 from workbench.evaluation.causal import causal_scores
@@ -110,10 +110,13 @@ def evaluate(
         **floor_scores(len(times), seed=seed),
         str(spec["name"]): scores,
     }.items():
+        bought = np.arange(trial, cut)
+        if name == spec["name"] and spec.get("level") is not None:
+            bought = bought[_can_alarm(names[bought], judged_scores[bought])]
         threshold = threshold_for_budget(
-            times[trial:cut],
-            names[trial:cut],
-            judged_scores[trial:cut],
+            times[bought],
+            names[bought],
+            judged_scores[bought],
             alerts_per_sensor_day=alerts_per_sensor_day,
             rule=rule,
         )
@@ -124,6 +127,12 @@ def evaluate(
     judged: Floats = np.full(len(frame), np.nan)
     judged[order[cut:]] = scores[cut:]
     return Evaluation(judged, threshold, report, pointwise, rows, terms.span)
+
+
+def _can_alarm(names: Objects, scores: Floats) -> Bools:
+    """Return which readings are of a sensor with a score: one without a level is in no budget."""
+    fine: Bools = pd.Series(np.isfinite(scores)).groupby(names).transform("any").to_numpy()
+    return fine
 
 
 def all_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.arrays import Bools, Floats, Ints
+from workbench.arrays import Bools, Floats, Ints, Objects
 from workbench.detectors import (
     FAULT_KINDS,
     Detection,
     FaultKind,
     Package,
     alarmed,
+    checked_names,
     detect,
     epoch_ms,
     plant_fault,
@@ -34,6 +35,7 @@ from workbench.errors import EvaluationError
 
 SIZES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 _SCORED = 0.9  # of the readings of a stretch, at least
+_OWN = "__sensor__"  # column of the name that a sensor had before a fault was planted
 _LEAST = 32  # readings that a fault lasts, a spike aside
 
 Derive = Callable[[pd.DataFrame], pd.DataFrame]
@@ -48,7 +50,10 @@ class _Ask:
     derive: Derive
 
     def detection(self, package: Package, frame: pd.DataFrame) -> Detection:
-        return detect(package, self.derive(frame), sensor=self.sensor, time=self.time)
+        level_by = _OWN if _OWN in frame else None  # a planted fault's number is no sensor's name
+        return detect(
+            package, self.derive(frame), sensor=self.sensor, time=self.time, level_by=level_by
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +67,13 @@ class _Stretch:
 
 @dataclass(frozen=True, eq=False)
 class _Fault:
-    """A fault planted into a stretch."""
+    """A fault planted into a stretch; `unit` is what a size of 1 means there."""
 
     stretch: _Stretch
     kind: FaultKind
     channel: str
     size: float
+    unit: float
 
 
 def smallest_found(
@@ -96,7 +102,8 @@ def smallest_found(
     derive
         Computes other channels from the faulty ones; if left out, nothing is.
     sizes
-        Ascending, in deviations of the channel around the sensor's own level. A stuck sensor has
+        Ascending, in deviations of the channel around the sensor's own level: the median sensor's,
+        and with `level: sensor` those of the sensor that the fault is in. A stuck sensor has
         as many, evenly spread shares of the fault's length.
     places
         Stretches of the frame, on several sensors where there are, each planted with all faults.
@@ -131,14 +138,15 @@ def smallest_found(
     units = _units(ordered, sensor, chosen)
     ask = _Ask(sensor, time, derive or (lambda faulty: faulty))
     stretches = _stretches(packages, ordered, ask, places)
+    of_stretch = [_units_of(stretch, packages, ordered, sensor, units) for stretch in stretches]
     faults = [
-        _Fault(stretch, kind, channel, size)
-        for stretch in stretches
+        _Fault(stretch, kind, channel, size, own[channel])
+        for stretch, own in zip(stretches, of_stretch, strict=True)
         for kind in FAULT_KINDS
         for channel in chosen
         for size in (sizes if kind != "stuck" else np.arange(1, len(sizes) + 1) / len(sizes))
     ]
-    planted = _planted(faults, units, ask)
+    planted = _planted(faults, ask)
     table = pd.DataFrame([(fault.kind, fault.channel, float(fault.size)) for fault in faults])
     table.columns = pd.Index(["kind", "channel", "size"])
     for name, package in packages.items():
@@ -151,6 +159,24 @@ def _units(frame: pd.DataFrame, sensor: str, channels: Sequence[str]) -> dict[st
     deviations = frame.groupby(sensor)[list(channels)].std()
     units = {name: float(deviations[name].median()) for name in channels}
     return {name: unit if np.isfinite(unit) and unit > 0 else 1.0 for name, unit in units.items()}
+
+
+def _units_of(
+    stretch: _Stretch,
+    packages: Mapping[str, Package],
+    frame: pd.DataFrame,
+    sensor: str,
+    units: Mapping[str, float],
+) -> Mapping[str, float]:
+    """Return the units of faults in a stretch: its sensor's, where a package levels sensors."""
+    if all(package.detector.levels is None for package in packages.values()):
+        return units
+    own = frame[frame[sensor] == stretch.readings[sensor].iloc[0]]
+    deviations = own[list(units)].std()
+    return {
+        name: float(deviations[name]) if deviations[name] > 0 else unit
+        for name, unit in units.items()
+    }
 
 
 def _stretches(
@@ -166,7 +192,7 @@ def _stretches(
         scores, alarm = _alarm(package, frame, ask)
         scored &= np.isfinite(scores)
         silent &= ~alarm
-    sensors = sorted(frame[ask.sensor].unique(), key=str)
+    sensors = sorted(_judged(packages, frame[ask.sensor]), key=str)
     stretches = []
     for place in range(places):
         rows = np.flatnonzero(frame[ask.sensor] == sensors[place % len(sensors)])
@@ -183,6 +209,17 @@ def _stretches(
             hint="a longer span, or a threshold that is passed less often",
         )
     return stretches
+
+
+def _judged(packages: Mapping[str, Package], sensors: pd.Series) -> Objects:
+    """Return the sensors that every package can judge: all, unless one levels them."""
+    names = pd.Series(sensors.unique(), dtype=object)
+    fine = np.ones(len(names), dtype=np.bool_)
+    for package in packages.values():
+        if package.detector.levels is not None:
+            fine &= package.detector.levels.has(checked_names(names))
+    judged: Objects = names.to_numpy()[fine] if fine.any() else names.to_numpy()
+    return judged
 
 
 def _alarm(package: Package, frame: pd.DataFrame, ask: _Ask) -> tuple[Floats, Bools]:
@@ -203,7 +240,7 @@ def _starts(scored: Bools, silent: Bools, readings: int) -> Ints:
     return fine
 
 
-def _planted(faults: Sequence[_Fault], units: Mapping[str, float], ask: _Ask) -> pd.DataFrame:
+def _planted(faults: Sequence[_Fault], ask: _Ask) -> pd.DataFrame:
     """Return the stretch of each fault with that in it, as readings of a sensor of its number."""
     parts = []
     for number, fault in enumerate(faults):
@@ -216,12 +253,13 @@ def _planted(faults: Sequence[_Fault], units: Mapping[str, float], ask: _Ask) ->
                     readings[stretch.begin :],
                     fault.kind,
                     size=fault.size,
-                    unit=units[fault.channel],
+                    unit=fault.unit,
                     length=stretch.length,
                 ),
             ]
         )
-        parts.append(stretch.readings.assign(**{fault.channel: faulty, ask.sensor: str(number)}))
+        own = {_OWN: stretch.readings[ask.sensor], fault.channel: faulty}
+        parts.append(stretch.readings.assign(**own, **{ask.sensor: str(number)}))
     return pd.concat(parts, ignore_index=True)
 
 

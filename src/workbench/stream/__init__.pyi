@@ -24,7 +24,6 @@ from .promotion.certificates import Certificate as Certificate
 from .promotion.certificates import certificate as certificate
 from .promotion.changes import Changes as Changes
 from .promotion.checks import NO_LIMIT as NO_LIMIT
-from .promotion.checks import Finding as Finding
 from .promotion.drifting import Day as Day
 from .promotion.drifting import Drift as Drift
 from .promotion.drifting import drift as drift
@@ -38,6 +37,7 @@ from .promotion.refitting import reason_to_refit as reason_to_refit
 from .promotion.refitting import refit as refit
 from .promotion.rolling_back import rollback as rollback
 from .promotion.verdicts import Faults as Faults
+from .promotion.verdicts import Finding as Finding
 from .promotion.verdicts import Verdict as Verdict
 from .promotion.verdicts import verdict as verdict
 from .promotion_log import Promotion as Promotion

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 
 from workbench.arrays import Ints
 from workbench.detectors import Arrivals, arrivals_of, source_partitions
+from workbench.detectors import sensor_names as names
 from workbench.stream.definition.stream_file import Stream
 
 FIRST_MS, LAST_MS = -62_167_219_200_000, 253_402_300_799_999  # years 0 to 9999: Flink's SQL times
@@ -30,31 +29,6 @@ def partitions(frame: pd.DataFrame) -> Ints:
     """Return the source partition of each reading as codes; 0 where the frame does not say."""
     parts = source_partitions(frame)
     return np.zeros(len(frame), np.int64) if parts is None else parts
-
-
-def names(values: pd.Series) -> list[str | None]:
-    """Return what sensors are called where their column may hold numbers, as the job does.
-
-    Examples
-    --------
-    >>> names(pd.Series([7.0, 7.5, None]))
-    ['7', '7.5', None]
-    >>> names(pd.Series(["pump-1", "", True], dtype=object))
-    ['pump-1', None, 'true']
-    """
-    plain = values.dtype.kind in "iuf" or pd.api.types.infer_dtype(values, skipna=True) == "string"
-    if not plain:  # of mixed objects True and 1 would be one
-        return [_name(value) for value in values.array]
-    codes, each = pd.factorize(values)
-    return list(np.array([*map(_name, each), None], dtype=object)[codes])  # -1: missing, the last
-
-
-def _name(value: object) -> str | None:
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    if isinstance(value, float | np.floating):
-        return None if math.isnan(value) else f"{value:.0f}" if value % 1 == 0 else str(value)
-    return None if value is None or value is pd.NA else str(value) or None
 
 
 def arrived(stream: Stream, frame: pd.DataFrame, *, time: str = "event_time") -> Arrivals:

@@ -7,7 +7,7 @@ what is kept between calls, the log and the loaded packages, is a cache of files
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import ThreadpoolController
 
-from workbench.arrays import Floats, Ints
+from workbench.arrays import Floats, Ints, Objects
 from workbench.detectors import Contribution, Package, contributions, score_windows
 from workbench.stream.promotion_log import (
     BEGINNING,
@@ -94,7 +94,11 @@ def unpack(past: Iterable[bytes], channels: int) -> Readings:
 
 
 def window_scores(
-    package: Package, channels: tuple[str, ...], readings: Readings, rows: Ints
+    package: Package,
+    channels: tuple[str, ...],
+    readings: Readings,
+    rows: Ints,
+    sensors: Sequence[object] | Objects,
 ) -> Floats:
     """Return the scores of some windows, NaN where one is not full or spans a gap.
 
@@ -104,6 +108,8 @@ def window_scores(
         Names of the channels in `readings`, in their order.
     rows
         Which of its windows.
+    sensors
+        Whose each of these is, (len(rows),).
     """
     detector = package.detector
     w = detector.window
@@ -118,12 +124,13 @@ def window_scores(
     if len(ends):
         places = ends[:, np.newaxis] + np.arange(-w, 0)
         picked = [channels.index(channel) for channel in detector.channels]
-        scores[full] = score_windows(detector, readings.numbers[:, picked][places])
+        whose = None if detector.levels is None else np.asarray(sensors, dtype=object)[full]
+        scores[full] = score_windows(detector, readings.numbers[:, picked][places], whose)
     return scores
 
 
 def reading_contributions(
-    package: Package, channels: tuple[str, ...], numbers: Floats
+    package: Package, channels: tuple[str, ...], numbers: Floats, sensor: str
 ) -> tuple[Contribution, ...]:
     """Return what each channel has in the score of the newest reading of one sensor.
 
@@ -133,12 +140,14 @@ def reading_contributions(
         Names of the channels in `numbers`, in their order.
     numbers
         Shape (m, c), of the readings up to it; of fewer than a window there are none.
+    sensor
+        Its name.
     """
     detector = package.detector
     if len(numbers) < detector.window:
         return ()
     picked = [channels.index(channel) for channel in detector.channels]
-    return contributions(detector, numbers[np.newaxis, -detector.window :, picked])[0]
+    return contributions(detector, numbers[np.newaxis, -detector.window :, picked], [sensor])[0]
 
 
 @dataclass
@@ -170,7 +179,8 @@ class Scorer:
         """Return `score`, `threshold`, `package` of each reading, all NULL where no package holds.
 
         And, where the score is above the threshold, the readings up to it (`above_past`): of these
-        alarms open and have their peak, which `explained` explains.
+        alarms open and have their peak, which `explained` explains. `unleveled`: there is no score
+        because the sensor has no level.
 
         Parameters
         ----------
@@ -180,29 +190,38 @@ class Scorer:
             The readings up to it, at most w, newest last, as `java/LastReadings` packs them.
         """
         log = self._promotions()
-        holds = in_force(log, sensors.to_numpy(dtype=object), event_ms.to_numpy(dtype=np.int64))
+        names = sensors.to_numpy(dtype=object)
+        holds = in_force(log, names, event_ms.to_numpy(dtype=np.int64))
         n = len(holds)
         readings = unpack(past, len(self.channels))
         scores, thresholds = np.full(n, np.nan), np.full(n, np.nan)
-        packages = np.full(n, None, dtype=object)
+        packages, unleveled = np.full(n, None, dtype=object), np.zeros(n, dtype=np.bool_)
         for position in np.unique(holds[holds >= 0]):
             rows = np.flatnonzero(holds == position)
             promotion = log[position]
             package = self._package(promotion.package)
             with self._threads.limit(limits=1):
-                scores[rows] = window_scores(package, self.channels, readings, rows)
+                scores[rows] = window_scores(package, self.channels, readings, rows, names[rows])
+            if package.detector.levels is not None:
+                unleveled[rows] = ~package.detector.levels.has(names[rows])
             thresholds[rows] = self._threshold(promotion, package)
             packages[rows] = package.id
         kept, above = np.full(n, None, dtype=object), scores > thresholds
         kept[above] = past.to_numpy(dtype=object)[above]
         return pd.DataFrame(
-            {"score": scores, "threshold": thresholds, "package": packages, "above_past": kept}
+            {
+                "score": scores,
+                "threshold": thresholds,
+                "package": packages,
+                "above_past": kept,
+                "unleveled": unleveled,
+            }
         )
 
-    def explained(self, package: str, past: bytes) -> tuple[Contribution, ...]:
-        """Return what each channel has in the score of the newest of some packed readings."""
+    def explained(self, package: str, past: bytes, sensor: str) -> tuple[Contribution, ...]:
+        """Return what each channel has in the score of the newest of a sensor's packed readings."""
         numbers = unpack([past], len(self.channels)).numbers
-        return reading_contributions(self._package(package), self.channels, numbers)
+        return reading_contributions(self._package(package), self.channels, numbers, sensor)
 
     def _threshold(self, promotion: Promotion, package: Package) -> float:
         for given in (self.scored.threshold, promotion.threshold):

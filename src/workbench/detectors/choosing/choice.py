@@ -112,6 +112,8 @@ def choose(
     frame, faulty = frame.iloc[order], faulty[order]
     if spec["name"] != AUTO:
         return Choice(spec, look(frame, sensor=sensor, time=time, channels=spec["channels"]), [])
+    if spec.get("level") is not None:
+        resolve(spec)  # which refuses it
     series = look(frame, sensor=sensor, time=time, channels=spec.get("channels"))
     trial = _Trial(frame, faulty, series, sensor, time, int(spec.get("window") or 64), seed)
     members, table = trial.run()

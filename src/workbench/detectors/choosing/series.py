@@ -13,12 +13,12 @@ import pandas as pd
 
 from workbench.arrays import Bools, Floats, Ints
 from workbench.detectors.methods.rules import FLAT
+from workbench.detectors.methods.seasons import CLOCKS as CLOCKS
 from workbench.detectors.partition_time import check_columns
 from workbench.detectors.windows import interval_s
 from workbench.errors import DetectorError, did_you_mean
 from workbench.times import epoch_ms
 
-CLOCKS = ("hour_of_day", "day_of_week", "hour_cos", "hour_sin")
 _MOST = 200_000  # readings looked at: of more, every k-th
 _RARE = 0.002  # share of the readings that differ from the usual value, below which none can learn
 _EARLY = 0.45  # share of the time within which a channel must move: a trial fit sees no more

@@ -18,6 +18,7 @@ from workbench.detectors.methods.rules import MAD_SIGMA
 from workbench.errors import DetectorError
 from workbench.times import epoch_ms
 
+CLOCKS = ("hour_of_day", "day_of_week", "hour_cos", "hour_sin")  # of `with_clock`
 _HOUR_MS = 3_600_000
 
 

@@ -149,7 +149,8 @@ class _Replay:
 
     def run(self, spec: Mapping[str, Any], first: int | None) -> list[Refit]:
         """Fit when the policy says, and score what comes until the next time."""
-        times, refits, fits_ms = epoch_ms(self.frame[self.time]), [], []
+        refits: list[Refit] = []
+        times, fits_ms = epoch_ms(self.frame[self.time]), []
         spans = _spans(times, spec["refit"], first)
         stops = [row for row, _ in spans[1:]] + [len(times)]
         for (row, trailing), stop in zip(spans, stops, strict=True):
@@ -165,6 +166,7 @@ class _Replay:
             again = fit_again(
                 spec, part, sensor=self.sensor, time=self.time, terms=self.terms,
                 left_out=unfit, alarm=self._alarm(row, spec)[trailing], fits_ms=fits_ms,
+                before=refits[-1].detector if refits else None,
             )  # fmt: skip
             refits.append(replace(again, row=row, trained=trailing[again.trained]))
             self._score(again.detector, row, stop)

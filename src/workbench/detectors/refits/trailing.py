@@ -10,7 +10,7 @@ refit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from workbench.arrays import Bools, Floats, Ints
 from workbench.detectors.alarms import EpisodeRule, threshold_for_budget
 from workbench.detectors.fitted import Fitted
 from workbench.detectors.fitting import fit_spec
+from workbench.detectors.leveling.naming import checked_names
 from workbench.detectors.packages import check_passable
 from workbench.detectors.refits.answered import Answered, raised
 from workbench.detectors.refits.changing import HOUR_MS, by_sensor, since_change
@@ -80,6 +81,7 @@ def fit_again(
     alarm: Bools,
     fits_ms: Sequence[int] = (),
     answered: Answered | None = None,
+    before: Fitted | None = None,
 ) -> Refit:
     """Return the detector and the threshold that hold after a trailing span.
 
@@ -102,6 +104,9 @@ def fit_again(
         With `change_h`: from when this fit, and each one before, was in force (epoch ms).
     answered
         What people said of the readings, as `fit_with_threshold` takes it.
+    before
+        The detector that it follows: with `level: sensor`, the level of a sensor that the span
+        does not teach is that one's.
 
     Raises
     ------
@@ -114,12 +119,19 @@ def fit_again(
         asked |= {"answered": answered}
     since = _since(spec, frame, alarm & ~left_out, fits_ms, sensor=sensor, time=time)
     try:
-        return _fit_since(spec, frame, left_out, alarm, since, asked)
+        return _following(_fit_since(spec, frame, left_out, alarm, since, asked), before)
     except DetectorError:
         if not since.any():
             raise
     # too little has come since the change: the next fit may have enough
-    return _fit_since(spec, frame, left_out, alarm, np.zeros_like(since), asked)
+    again = _fit_since(spec, frame, left_out, alarm, np.zeros_like(since), asked)
+    return _following(again, before)
+
+
+def _following(refit: Refit, before: Fitted | None) -> Refit:
+    """Return a refit that has lost no level of the detector that it follows."""
+    detector = refit.detector
+    return replace(refit, detector=detector if before is None else detector.following(before))
 
 
 def _since(
@@ -225,6 +237,8 @@ def fit_with_threshold(
         raise _of_answers(err, int((first & kept).sum()), int(fresh.sum())) from err
     scores = _scores(trial, frame, kept, sensor=sensor, time=time)
     later = kept & ~first
+    if trial.levels is not None:  # a sensor that cannot alarm is no part of the budget
+        later &= trial.levels.has(checked_names(frame[sensor]))
     threshold = threshold_for_budget(
         times[later],
         names[later],

@@ -52,7 +52,7 @@ _COLUMNS = """
     sensor message_id partition event_ms ts past since refused fault late clock_ms machine
     arrived scored score threshold package above in_n in_m of_m
     alarm before episode reached summit start_ms peak_ms stop_ms peak_score readings first_id
-    last_id first_threshold first_package above_past peak_past contributions"""
+    last_id first_threshold first_package above_past peak_past contributions unleveled"""
 RESERVED = frozenset(re.findall(r"\w+", _COLUMNS))  # names that the job's own columns have
 
 

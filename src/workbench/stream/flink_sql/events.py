@@ -16,7 +16,7 @@ from workbench.stream.definition.stream_file import Stream
 BEAT_S = 10  # between two heartbeats
 COUNTERS = (
     "read", "late", "refused", "ahead", "overtaken", "behind", "duplicate", "scored", "warming",
-    "alerts",
+    "unleveled", "alerts",
 )  # fmt: skip
 HEARTBEAT = {"at": "STRING", **dict.fromkeys(COUNTERS, "BIGINT")}
 REFUSED = {"message_id": "STRING", "reason": "STRING"}
@@ -246,7 +246,11 @@ def _heartbeat(stream: Stream) -> str:
     }
     flags = {"duplicate": _flag(again)}
     if stream.detects:
-        flags |= {"scored": _flag("`score` IS NOT NULL"), "warming": _flag("`score` IS NULL")}
+        flags |= {
+            "scored": _flag("`score` IS NOT NULL"),
+            "warming": _flag("`score` IS NULL AND NOT `unleveled`"),
+            "unleveled": _flag("`unleveled`"),
+        }
     beats = [
         _counted("arrivals", {"read": "1"}),
         _counted("source", source),

@@ -17,6 +17,7 @@ RESULT = DataTypes.ROW(
         DataTypes.FIELD("threshold", DataTypes.DOUBLE()),
         DataTypes.FIELD("package", DataTypes.STRING()),
         DataTypes.FIELD("above_past", DataTypes.BYTES()),
+        DataTypes.FIELD("unleveled", DataTypes.BOOLEAN()),
     ]
 )
 CONTRIBUTIONS = DataTypes.ARRAY(
@@ -43,13 +44,13 @@ class Score(ScalarFunction):  # type: ignore[misc] # pyflink is untyped
 
 
 class Explain(ScalarFunction):  # type: ignore[misc] # pyflink is untyped
-    """`contributions(package, past)` in SQL, of the few readings that alerts are about."""
+    """`contributions(package, past, sensor)` in SQL, of the few readings that alerts are about."""
 
     def __init__(self, scored: Scored, channels: tuple[str, ...]) -> None:
         self._scorer = Scorer(scored, channels)
 
-    def eval(self, package: str | None, past: bytes | None) -> list[Row] | None:
+    def eval(self, package: str | None, past: bytes | None, sensor: str) -> list[Row] | None:
         """Return CONTRIBUTIONS; NULL where there are none."""
         if package is None or past is None:
             return None
-        return [Row(*part) for part in self._scorer.explained(package, past)] or None
+        return [Row(*part) for part in self._scorer.explained(package, past, sensor)] or None

@@ -115,8 +115,10 @@ def reading_columns(stream: Stream) -> tuple[str, ...]:
 
 def _scores(stream: Stream, tag: str) -> str:
     columns = quoted(*reading_columns(stream), *(["past"] if stream.heartbeat else []))
+    counted = "`scored`.`unleveled` AS `unleveled`, " if stream.heartbeat else ""
     return (
-        f"SELECT {columns}, `scored`.`score` AS `score`, `scored`.`threshold` AS `threshold`,\n"
+        f"SELECT {columns}, {counted}`scored`.`score` AS `score`,\n"
+        "  `scored`.`threshold` AS `threshold`,\n"
         "  `scored`.`package` AS `package`, `scored`.`above_past` AS `above_past`,\n"
         "  CASE WHEN `scored`.`score` > `scored`.`threshold` THEN 1 ELSE 0 END AS `above`\n"
         f"FROM (SELECT {columns}, score{tag}(`sensor`, `event_ms`, `past`) AS `scored` "
@@ -162,7 +164,7 @@ def _alert(stream: Stream, tag: str, kind: str, *, falls: bool = False) -> str:
     The id says what the alert is about, nothing of when it was sent (docs/design.md, D9).
     """
     package = "`package`" if kind == PATTERN else "CAST(NULL AS STRING)"
-    why = f"contributions{tag}(`package`, `peak_past`)" if kind == PATTERN else "NULL"
+    why = f"contributions{tag}(`package`, `peak_past`, `sensor`)" if kind == PATTERN else "NULL"
     sign, row = "-" if falls else "", f"ROW({quoted(*stream.measured)})"
     return (
         f"{_identified(stream, kind)},\n"

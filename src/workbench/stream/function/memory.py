@@ -138,7 +138,7 @@ class Memory:
         sensor.past.append(reading)
         if reading.clock_ms is not None:
             yield "alerts", self.clock_alert(reading, reading.clock_ms, reading.event_ms)
-        score = self._score(sensor)
+        score = self._score(sensor, reading.sensor)
         if self.package:
             yield "scores", self._scored(reading, score, self.package)
         for alert in (*self._detected(sensor, reading, score), *self._limited(sensor, reading)):
@@ -167,7 +167,7 @@ class Memory:
             self._sensors[reading.sensor] = _Sensor(reading.partition, past)
         return self._sensors[reading.sensor]
 
-    def _score(self, sensor: _Sensor) -> float:
+    def _score(self, sensor: _Sensor, name: str) -> float:
         """Return the score of the window that ends here; NaN if it is not full, or spans a gap."""
         if self.package is None:
             return math.nan
@@ -175,7 +175,7 @@ class Memory:
         times_ms = np.array([reading.event_ms for reading in sensor.past], np.int64)
         numbers = [[reading.channels[name] for name in names] for reading in sensor.past]
         readings = Readings(times_ms, np.array(numbers, np.float64), count, count)
-        return float(window_scores(self.package, names, readings, _ONE)[0])
+        return float(window_scores(self.package, names, readings, _ONE, (name,))[0])
 
     def _detected(self, sensor: _Sensor, reading: Reading, score: float) -> Iterator[Row]:
         if self.package is None:
@@ -217,7 +217,9 @@ class Memory:
             return None
         names = self.stream.measured
         numbers = [[reading.channels[name] for name in names] for reading in alarm.peak_past]
-        parts = reading_contributions(self.package, names, np.array(numbers, np.float64))
+        parts = reading_contributions(
+            self.package, names, np.array(numbers, np.float64), alarm.opened.sensor
+        )
         return [part._asdict() for part in parts] or None
 
     def clock_alert(self, reading: Reading, since_ms: int, stop_ms: int | None = None) -> Row:

@@ -30,6 +30,8 @@ from workbench.metrics import direction
 from workbench.stream.definition.stream_file import Stream
 from workbench.stream.frames import arrived
 from workbench.stream.promotion.proof import as_run, batch_path, with_derived
+from workbench.stream.promotion.unscored import leveled
+from workbench.stream.promotion.verdicts import Finding as Finding
 from workbench.stream.promotion_log import (
     Promotion,
     find_package,
@@ -39,36 +41,9 @@ from workbench.stream.running import originals
 from workbench.stream.selection import misfits
 from workbench.times import Time, epoch_ms, instant_ms, iso
 
+_BUDGETED = ("false_alerts_per_sensor_day", "alarm_share")  # of sensors that can alarm
 NO_LIMIT = "no limit declared"
 _DAY_MS = 86_400_000
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found.
-
-    Attributes
-    ----------
-    check
-        What was asked about.
-    passed
-        None: measured or not, but nothing is asked of it.
-    found, wanted
-        For people.
-    rows
-        The table behind it, if there is one, of each row the same names.
-    """
-
-    check: str
-    passed: bool | None
-    found: str
-    wanted: str = ""
-    rows: Sequence[Mapping[str, str]] = ()
-
-    @property
-    def verdict(self) -> str:
-        """`pass`, `refuse` or `-`."""
-        return {True: "pass", False: "refuse", None: "-"}[self.passed]
 
 
 @dataclass(frozen=True)
@@ -85,12 +60,16 @@ class Judged:
         Those alerts, as `detectors.detect` gives them.
     false_answers
         Alerts of the span that people answered `false`.
+    unleveled
+        Sensors that have no score because they have no level (`level: sensor`): the alerts per
+        sensor and day are those of the others.
     """
 
     figures: dict[str, float | int | None]
     alerts_per_sensor_day: float | None
     episodes: pd.DataFrame = field(repr=False, compare=False)
     false_answers: int = 0
+    unleveled: int = 0
 
     @property
     def judgeable(self) -> bool:
@@ -233,26 +212,29 @@ def judge(
     ready = with_derived(stream, frame)
     sensors, times = frame[stream.sensor].to_numpy(dtype=object), epoch_ms(frame["event_time"])
     holds = _holds(log, sensors)
-    scores, episodes = np.full(len(frame), np.nan), []
+    scores, episodes, judged = np.full(len(frame), np.nan), [], holds >= 0
     for position in np.unique(holds[holds >= 0]):
         mask = holds == position
         detection = _detect(stream, ready, log[position])
+        judged &= ~mask | leveled(promoted(log[position]).detector, frame[stream.sensor])
         scores[mask] = detection.scores[mask]
         mine = detection.episodes["sensor"].isin(sensors[mask])
         episodes.append(detection.episodes[mine])
     covered = sorted(set(sensors[holds >= 0]))
     alerts = pd.concat(episodes, ignore_index=True)
-    report = evaluation.event_report(
-        alerts,
-        truth.faults,
-        span=(_time(times.min()), _time(times.max() + 1)),
-        sensors=covered,
-        left_out=truth.left_out,
+    span = _time(times.min()), _time(times.max() + 1)
+    report, able = (
+        evaluation.event_report(
+            alerts, truth.faults, span=span, sensors=of, left_out=truth.left_out
+        )
+        for of in (covered, sorted(set(sensors[judged])) or covered)
     )
     figures = {**report.metrics(), **_ranked(stream, times, sensors, scores, truth)}
+    figures |= {name: able.metrics()[name] if judged.any() else None for name in _BUDGETED}
     false = _false_answers(truth, covered, int(times.min()), int(times.max()))
-    rate = report.alerts_per_sensor_day
-    return Judged(figures, None if math.isnan(rate) else rate, alerts, false)
+    rate = able.alerts_per_sensor_day if judged.any() else math.nan
+    unleveled = len(set(covered) - set(sensors[judged]))
+    return Judged(figures, None if math.isnan(rate) else rate, alerts, false, unleveled)
 
 
 def _false_answers(truth: GroundTruth, sensors: Sequence[str], first_ms: int, last_ms: int) -> int:
@@ -366,12 +348,16 @@ def within_budget(stream: Stream, candidate: Judged) -> Finding:
     share, longest = candidate.figures["alarm_share"], stream.gate.alarm_share
     if every is None or usual is None or share is None:
         template = "not judged: all of it is known"
+        if candidate.unleveled:
+            template = "not judged: what is not known is of sensors without a level"
         usual = share = math.inf  # within no limit
     else:
         template = "{:.3g} a day and sensor"
         if every > usual:
             template += f" ({every:.3g} with known events)"
         template += f", in alarm {share:.1%} of the time"
+        if candidate.unleveled:
+            template += f", {candidate.unleveled:,} sensors without a level left out"
     bounded = limited("expected alerts", usual, most, template, "{:.3g}")
     return replace(
         bounded,

@@ -257,6 +257,7 @@ def fitted_again(
         left_out=truth.unfit(times, names),
         alarm=alarm[taken] & (usual < 0),
         fits_ms=[*(line.effective_ms for line in log), int(times.max(initial=0)) + 1],
+        before=champion.detector,
         answered=detectors.Answered(faults, np.where(faults < 0, usual, -1)),
     )
 

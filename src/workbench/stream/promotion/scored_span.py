@@ -145,7 +145,13 @@ class ScoredSpan:
 
     def report(self, start_ms: int, stop_ms: int) -> evaluation.EventReport:
         """Return alerts and time in alarm of the sensors that a package was in force for."""
-        sensors = self.frame[self.stream.sensor][self.within(start_ms, stop_ms)].dropna().unique()
+        names = self.frame[self.stream.sensor]
+        counted = self.within(start_ms, stop_ms)
+        for position in self.positions(start_ms, stop_ms):  # one that cannot alarm is never quiet
+            fine = unscored.leveled(self.packages[position].detector, names)
+            counted &= (self.holds != position) | fine
+        inside = counted if counted.any() else self.within(start_ms, stop_ms)
+        sensors = names[inside].dropna().unique()
         span = (pd.Timestamp(start_ms, unit="ms", tz="UTC"),
                 pd.Timestamp(stop_ms, unit="ms", tz="UTC"))  # fmt: skip
         return evaluation.event_report(

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from workbench.arrays import Bools, Ints
-from workbench.detectors import Detection, Detector
+from workbench.detectors import Detection, Detector, Levels, checked_names
 from workbench.times import epoch_ms
 
-REASONS = ("refused", "late", "ahead", "warming", "gap", "missing", "undefined")
+REASONS = ("refused", "late", "ahead", "warming", "gap", "missing", "undefined", "unleveled")
 
 
 def reasons(
@@ -25,7 +25,8 @@ def reasons(
 
     *refused* has no sensor; *late* and *ahead* are by their time; *warming* has too few of its
     sensor before it; *gap* has a window that spans more than `max_span_s`; *missing* one with a
-    missing value; of *undefined* the detector says that there is none.
+    missing value; of *undefined* the detector says that there is none; *unleveled* is of a sensor
+    that has no level, where the detector judges each by its own (`level: sensor`).
 
     Parameters
     ----------
@@ -63,10 +64,20 @@ def codes(
     bare = why[order] >= 0
     for name, rows in reversed(wrong.items()):  # of several reasons the first counts
         why[order[rows & bare]] = REASONS.index(name)
+    if getattr(detector, "levels", None) is not None:
+        gone = {"unleveled": (why >= 0) & ~leveled(detector, frame[sensor]), **gone}
     for name, rows in gone.items():
         if len(rows):
             why[rows] = REASONS.index(name)
     return why.astype(np.int64)
+
+
+def leveled(detector: Detector, sensors: pd.Series) -> Bools:
+    """Return which readings' sensors the detector can judge, (n,): all, unless it levels them."""
+    levels: Levels | None = getattr(detector, "levels", None)
+    if levels is None:
+        return np.ones(len(sensors), dtype=np.bool_)
+    return levels.has(checked_names(sensors))
 
 
 def _of_windows(
@@ -100,4 +111,4 @@ def able(frame: pd.DataFrame, *, sensor: str, window: int) -> int:
     return int((of_sensor - (window - 1)).clip(lower=0).sum()) + nameless
 
 
-__all__ = ["REASONS", "able", "codes", "counts", "reasons"]
+__all__ = ["REASONS", "able", "codes", "counts", "leveled", "reasons"]

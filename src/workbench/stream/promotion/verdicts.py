@@ -6,7 +6,7 @@ STORE/streams/NAME/gate-PACKAGE-TIME.json
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -15,8 +15,35 @@ from workbench.cards import Card, HasCard
 from workbench.errors import StreamError
 from workbench.evaluation import FEEDBACK
 from workbench.stream.promotion.changes import Changes
-from workbench.stream.promotion.checks import Finding
 from workbench.stream.promotion_log import Promotion, store
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes
+    ----------
+    check
+        What was asked about.
+    passed
+        None: measured or not, but nothing is asked of it.
+    found, wanted
+        For people.
+    rows
+        The table behind it, if there is one, of each row the same names.
+    """
+
+    check: str
+    passed: bool | None
+    found: str
+    wanted: str = ""
+    rows: Sequence[Mapping[str, str]] = ()
+
+    @property
+    def verdict(self) -> str:
+        """`pass`, `refuse` or `-`."""
+        return {True: "pass", False: "refuse", None: "-"}[self.passed]
 
 
 @dataclass(frozen=True)

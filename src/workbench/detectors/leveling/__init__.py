@@ -1,0 +1,1 @@
+"""Each sensor by its name, and against its own level."""
