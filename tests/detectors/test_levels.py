@@ -9,7 +9,7 @@ import pytest
 from workbench import detectors
 from workbench.detectors import EpisodeRule
 from workbench.errors import DetectorError
-from workbench.evaluation import smallest_found
+from workbench.evaluation import evaluate, smallest_found
 
 SIZES = {"small": (1.0, 0.1), "middle": (80.0, 9.0), "large": (2e4, 3e3)}
 SPEC = {"name": "knn", "window": 8, "channels": ["flow"], "level": "sensor"}
@@ -443,6 +443,48 @@ def test_a_sensor_without_a_level_is_in_no_budget():
 
     assert len(detector.levels.names) == 43
     assert threshold == pytest.approx(alone, rel=0.2)
+
+
+def test_a_threshold_is_bought_by_the_sensors_that_can_alarm(plant, fitted):
+    strangers = [plant.assign(pump=f"stranger-{number}") for number in range(30)]
+    whole = pd.concat([plant, *strangers], ignore_index=True)
+    asked = {"alerts_per_sensor_day": 1.0, "rule": RULE}
+
+    alone, beside, diluted = (
+        detectors.threshold_for_budget(
+            detectors.epoch_ms(frame["event_time"]), frame["pump"], scores_of(fitted, frame),
+            detector=detector, **asked,
+        )
+        for frame, detector in ((plant, fitted), (whole, fitted), (whole, None))
+    )  # fmt: skip
+
+    assert alone == beside > diluted
+
+
+def test_an_evaluation_buys_its_threshold_by_the_sensors_that_can_alarm():
+    """Strangers between trial and cut would dilute the budget; they are judged all the same."""
+    known = unlike(600, sizes={"small": (1.0, 0.1), "large": (2e4, 3e3)})
+    start = known["event_time"].min() + pd.Timedelta(minutes=201)
+    strangers = unlike(2, sizes={f"stranger-{number}": (5, 1) for number in range(20)})
+    strangers["event_time"] = start + pd.to_timedelta(
+        strangers.groupby("pump").cumcount() * 40, unit="min"
+    )
+    labels = pd.DataFrame(
+        {
+            "sensor": ["small"],
+            "start": [known["event_time"].max() - pd.Timedelta(minutes=50)],
+            "stop": [known["event_time"].max()],
+            "kind": ["shift"],
+        }
+    )
+    asked = {"sensor": "pump", "alerts_per_sensor_day": 10.0, "learn": 0.5}
+    beside = pd.concat([known, strangers], ignore_index=True)
+
+    alone, together = (evaluate(SPEC, frame, labels, **asked) for frame in (known, beside))
+
+    assert together.threshold == pytest.approx(alone.threshold, rel=0.1)
+    assert np.isnan(together.scores[len(known) :]).all()
+    assert together.report.events == 1
 
 
 def test_a_refit_keeps_the_level_of_a_sensor_that_was_silent(plant, fitted):

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.arrays import Bools, Floats, Ints
+from workbench.detectors.contract import Detector
 from workbench.errors import DetectorError
 
 _DAY_MS = 86_400_000
@@ -213,6 +214,7 @@ def threshold_for_budget(
     alerts_per_sensor_day: float,
     rule: EpisodeRule,
     alarm_share: float = MOST_ALARMED,
+    detector: Detector | None = None,
 ) -> float:
     """Return the smallest threshold whose episodes stay within the budget.
 
@@ -225,6 +227,9 @@ def threshold_for_budget(
     alarm_share
         And no more than so much of the readings is under an alarm: one that never ends is a single
         episode.
+    detector
+        Whose scores they are: with `level: sensor`, a sensor without a level cannot alarm and is no
+        part of the budget. None: all are.
 
     Raises
     ------
@@ -237,6 +242,10 @@ def threshold_for_budget(
     threshold, one endless alarm per sensor, is never the answer. It tries 64 of the scores, then 64
     between the last that fits and the first that does not, and so on down to single scores.
     """
+    levels_of = getattr(detector, "levels", None)
+    if levels_of is not None:
+        has = levels_of.has(sensors)
+        times_ms, sensors, scores = (np.asarray(x)[has] for x in (times_ms, sensors, scores))
     order = _Order.of(times_ms, sensors)
     scored = np.asarray(scores, dtype=np.float64)[order.rows]
     days = float((order.times[order.last] - order.times[order.first]).sum()) / _DAY_MS

@@ -21,7 +21,6 @@ from workbench.arrays import Bools, Floats, Ints
 from workbench.detectors.alarms import EpisodeRule, threshold_for_budget
 from workbench.detectors.fitted import Fitted
 from workbench.detectors.fitting import fit_spec
-from workbench.detectors.leveling.naming import checked_names
 from workbench.detectors.packages import check_passable
 from workbench.detectors.refits.answered import Answered, raised
 from workbench.detectors.refits.changing import HOUR_MS, by_sensor, since_change
@@ -237,14 +236,13 @@ def fit_with_threshold(
         raise _of_answers(err, int((first & kept).sum()), int(fresh.sum())) from err
     scores = _scores(trial, frame, kept, sensor=sensor, time=time)
     later = kept & ~first
-    if trial.levels is not None:  # a sensor that cannot alarm is no part of the budget
-        later &= trial.levels.has(checked_names(frame[sensor]))
     threshold = threshold_for_budget(
         times[later],
         names[later],
         scores[later],
         alerts_per_sensor_day=alerts_per_sensor_day,
         rule=rule,
+        detector=trial,
     )
     if answered is not None:
         heard = kept | (answered.faults >= 0) | (answered.usual >= 0)
