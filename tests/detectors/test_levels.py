@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from workbench import detectors
+from workbench.cli import cli
 from workbench.detectors import EpisodeRule
 from workbench.errors import DetectorError
 from workbench.evaluation import evaluate, smallest_found
@@ -533,6 +535,16 @@ def test_faults_are_planted_on_the_level_of_the_sensor_that_they_are_planted_int
     assert beside["candidate"].notna().any()
     spike = found[found["kind"] == "spike"].iloc[0]
     assert spike["candidate"] <= 8.0  # deviations of whichever sensor, small or large
+
+
+def test_the_command_that_lists_detectors_tells_of_levels_where_there_are_any():
+    told = {
+        name: CliRunner().invoke(cli, ["detectors", name], catch_exceptions=False).output
+        for name in ("knn", "limits")
+    }
+
+    assert "    level: each sensor against its own usual" in told["knn"]
+    assert "level:" not in told["limits"]
 
 
 def test_a_package_with_another_threshold_has_the_same_levels(fitted, tmp_path):
