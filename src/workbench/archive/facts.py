@@ -12,7 +12,7 @@ from workbench.archive.messages import STOP_MS
 from workbench.arrays import Ints
 from workbench.cards import size, sparkline
 from workbench.errors import ArchiveWarning
-from workbench.times import iso
+from workbench.times import Time, instant_ms, iso
 
 _BINS = 60
 
@@ -39,6 +39,12 @@ def object_facts(ledger: Ledger) -> dict[str, object]:
         "entries": ledger.entries,
         "topic": ledger.topic,
     }
+
+
+def span_facts(start: Time, stop: Time) -> dict[str, str | None]:
+    """Return the bounds of an interval as ISO-8601 texts, None where there is none."""
+    bounds_ms = {"start": instant_ms(start), "stop": instant_ms(stop)}
+    return {name: None if ms is None else iso(ms) for name, ms in bounds_ms.items()}
 
 
 def time_facts(times: Ints) -> dict[str, object]:

@@ -14,9 +14,15 @@ from workbench.archive import messages as msg
 from workbench.archive.access import Access
 from workbench.archive.bucket import in_order
 from workbench.archive.catalogue import Ledger
-from workbench.archive.compaction import newest_by_key, newest_places
+from workbench.archive.compaction import Place, newest_by_key, newest_places
 from workbench.archive.delivery import Delivery, Transaction, ends_of_transactions, of_topic
-from workbench.archive.facts import object_facts, stored_facts, time_facts, warn_of_times
+from workbench.archive.facts import (
+    object_facts,
+    span_facts,
+    stored_facts,
+    time_facts,
+    warn_of_times,
+)
 from workbench.archive.ledgers import (
     Damage,
     Entries,
@@ -38,7 +44,7 @@ from workbench.archive.writing.output import resize
 from workbench.arrays import Ints
 from workbench.cards import Card, HasCard
 from workbench.errors import ArchiveError
-from workbench.times import Time, instant_ms, iso
+from workbench.times import Time
 
 _T = TypeVar("_T")
 READER = "workbench.archive 1"  # raise it when the same bytes would give other rows
@@ -170,10 +176,14 @@ class Topic(HasCard):
 
     def _selection(self, start: Time, stop: Time, by: str, compacted: bool) -> Selection:
         selection = Selection.of(start, stop, by)
-        if not compacted:
-            return selection
-        looked = replace(self, damage=Damage(skip=self.damage.skip))  # the read says what is wrong
-        return replace(selection, places=newest_places(looked._run(Selection(), newest_by_key)))
+        return replace(selection, places=self.newest_places()) if compacted else selection
+
+    def newest_places(self) -> frozenset[Place]:
+        """Return where the messages are that compaction leaves of the topic; raises as `read`."""
+        looked = replace(self, damage=Damage(skip=self.damage.skip))
+        places = newest_places(looked._run(Selection(), newest_by_key))
+        self.damage.errors += looked.damage.errors  # a read of an interval may not meet them
+        return places
 
     def select(
         self,
@@ -315,21 +325,16 @@ class Topic(HasCard):
             "archive": self.access.bucket.url,
             "reader": READER,
             "generation": self.generation,
-            "start": _bound(start),
-            "stop": _bound(stop),
+            **span_facts(start, stop),
             "by": by,
-            "first_message_id": self._entry_id(0, 0),
-            "last_message_id": self._entry_id(-1, None),
+            "first_message_id": f"{self.ledgers[0].id}:0",
+            "last_message_id": f"{self.ledgers[-1].id}:{self.ledgers[-1].entries - 1}",
             "objects": [object_facts(ledger) for ledger in self.ledgers],
             "undecided": list(self.undecided),
             "impossible_event_times": sum(count for count, _, _ in self.impossible),
             "unfinished_chunked_messages": self.unfinished,
-            "skipped": [str(error) for error in self.damage.errors],
+            "skipped": list(dict.fromkeys(map(str, self.damage.errors))),
         }
-
-    def _entry_id(self, position: int, entry: int | None) -> str:
-        ledger = self.ledgers[position]
-        return f"{ledger.id}:{ledger.entries - 1 if entry is None else entry}"
 
     def _run(
         self,
@@ -393,8 +398,3 @@ class Topic(HasCard):
             lost = len(wrong) - len(msg.impossible(wanted))
             self.impossible.append((len(wrong), lost, msg.message_id(messages, int(wrong[0]))))
         return build(wanted)
-
-
-def _bound(time: Time) -> str | None:
-    ms = instant_ms(time)
-    return None if ms is None else iso(ms)

@@ -155,6 +155,7 @@ def schemas(url: str, admin: str | None, out: str | None) -> None:
 @click.option("--start", help="First event time, ISO 8601 UTC.")
 @click.option("--stop", help="First event time that is left out.")
 @click.option("--columns", help="Fields wanted, separated by commas.")
+@click.option("--compacted", is_flag=True, help="Of each key the newest message alone.")
 @click.option("--skip-damaged", is_flag=True, help="Go on after damaged bytes.")
 def export(
     url: str,
@@ -163,9 +164,12 @@ def export(
     start: str | None,
     stop: str | None,
     columns: str | None,
+    compacted: bool,
     skip_damaged: bool,
 ) -> None:
     """Write TOPIC as Parquet below the folder OUT, by day; a second call goes on.
+
+    With --compacted only while the topic has not grown: what is newest may be another message then.
 
     \b
     Example:
@@ -176,12 +180,12 @@ def export(
 
     history = room.open(url, skip_damaged=skip_damaged).topic(topic)
     names = columns.split(",") if columns else None
-    done = run(history, out, start=start, stop=stop, columns=names)
+    done = run(history, out, start=start, stop=stop, columns=names, compacted=compacted)
     click.echo(
         f"{out}: {done.rows} rows of {done.ledgers} ledgers written, "
         f"{done.done_before} ledgers were done, {done.files} files"
     )
-    for error in history.damage.errors:
+    for error in dict.fromkeys(map(str, history.damage.errors)):
         click.echo(f"skipped: {error}", err=True)
 
 
@@ -191,9 +195,16 @@ def export(
 @click.argument("destination", type=click.Path(file_okay=False))
 @click.option("--to", "form", type=click.Choice(["delta", "parquet"]), default="delta")
 @click.option("--columns", help="Fields wanted, separated by commas.")
+@click.option("--compacted", is_flag=True, help="Refused: rows that are added stay.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def sync(
-    url: str, topic: str, destination: str, form: str, columns: str | None, as_json: bool
+    url: str,
+    topic: str,
+    destination: str,
+    form: str,
+    columns: str | None,
+    compacted: bool,
+    as_json: bool,
 ) -> None:
     """Add what is new of TOPIC to the table at the folder DESTINATION.
 
@@ -203,6 +214,11 @@ def sync(
     """
     from workbench import archive as room
 
+    if compacted:
+        raise ArchiveError(
+            "sync has no compacted view: it adds rows, and a key's newer message takes one away",
+            hint="workbench archive export --compacted, into a folder for each state of the topic",
+        )
     history = room.open(url).topic(topic)
     names = columns.split(",") if columns else None
     run = room.sync if form == "delta" else room.export
@@ -221,11 +237,25 @@ def sync(
 @click.option("--csv", "form", flag_value="csv", help="CSV to stdout.")
 @click.option("--json", "form", flag_value="json", help="One JSON object a line.")
 @click.option("--parquet", type=click.Path(dir_okay=False), help="A Parquet file to write.")
+@click.option(
+    "--compacted",
+    multiple=True,
+    metavar="TOPIC",
+    help="Of each of its keys the newest message alone; may be given again.",
+)
 @click.option("--skip-damaged", is_flag=True, help="Go on after damaged bytes.")
-def sql(url: str, query: str, form: str | None, parquet: str | None, skip_damaged: bool) -> None:
+def sql(
+    url: str,
+    query: str,
+    form: str | None,
+    parquet: str | None,
+    compacted: tuple[str, ...],
+    skip_damaged: bool,
+) -> None:
     """Query the topics at URL, each a table, with DuckDB's SQL.
 
-    URL is an archive, or kafka:// for what the Kafka that is known has.
+    URL is an archive, or kafka:// for what the Kafka that is known has. What is --compacted is so
+    as a whole, before the query asks for times.
 
     \b
     Example:
@@ -238,9 +268,12 @@ def sql(url: str, query: str, form: str | None, parquet: str | None, skip_damage
     skipped: list[str] = []
     read: list[str] = []
     if url == kafka.SCHEME:
+        if compacted:
+            raise click.UsageError("--compacted is of an archive: Kafka compacts its own topics")
         batches = history.query_kafka(query, read=read)
     else:
-        batches = run(room.open(url, skip_damaged=skip_damaged), query, skipped=skipped)
+        opened = room.open(url, skip_damaged=skip_damaged)
+        batches = run(opened, query, skipped=skipped, compacted=compacted)
     if parquet:
         rows = room.write_parquet(batches, parquet)
         click.echo(f"{parquet}: {rows} rows")

@@ -13,6 +13,9 @@ SQL takes `Temp` and `temp` for one name, quoted or not. Columns and topics that
 are numbered, `Temp__1` and `temp__2`, and the plain name is refused: never answered from the other.
 A NaN is, as in all of DuckDB, larger than any number, in filters too. An event time beyond what SQL
 holds (the year 294247) is null.
+
+A topic that is asked for compacted has of each key the newest message alone, of the whole topic:
+what a query then asks of times and fields is asked of these.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from __future__ import annotations
 import datetime as dt
 import re
 import tempfile
-from collections.abc import Container, Generator, Iterator, Sequence
+from collections.abc import Collection, Container, Generator, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -30,7 +35,15 @@ import pyarrow.dataset as ds
 from workbench import local_sql
 from workbench.archive import messages as msg
 from workbench.archive.archive import Archive
-from workbench.archive.querying.names import asked_names, local, numbered, quoted, sql_names
+from workbench.archive.compaction import Place
+from workbench.archive.querying.names import (
+    SqlName,
+    asked_names,
+    local,
+    numbered,
+    quoted,
+    sql_names,
+)
 from workbench.archive.selection import Selection
 from workbench.archive.topic import Topic
 from workbench.errors import ArchiveError, did_you_mean
@@ -67,10 +80,15 @@ _MOST_MS = (1 << 63) // 1000  # of an instant in microseconds
 
 
 class TopicDataset(ds.Dataset):  # type: ignore[misc] # pyarrow is untyped
-    """A topic as DuckDB scans it: it calls `scanner` with the columns and the filter it needs."""
+    """A topic as DuckDB scans it: it calls `scanner` with the columns and the filter it needs.
 
-    def __init__(self, topic: Topic | Any) -> None:
+    Where it is `compacted`, it is looked at once, by the first scan, and has of each key the newest
+    message alone.
+    """
+
+    def __init__(self, topic: Topic | Any, *, compacted: bool = False) -> None:
         self.topic = topic
+        self.compacted = compacted
         self.error: ArchiveError | None = None
         fields = topic.decoder().schema
         shown = numbered(fields.names, taken=[*_PLAIN, *_HIDDEN])
@@ -92,6 +110,12 @@ class TopicDataset(ds.Dataset):  # type: ignore[misc] # pyarrow is untyped
         """Fields, then the added columns."""
         return self._schema
 
+    @cached_property
+    def _places(self) -> frozenset[Place] | None:
+        """Where the messages are that compaction leaves; None: it is not compacted."""
+        places: frozenset[Place] | None = self.topic.newest_places() if self.compacted else None
+        return places
+
     def scanner(
         self,
         columns: list[str] | None = None,
@@ -112,6 +136,7 @@ class TopicDataset(ds.Dataset):  # type: ignore[misc] # pyarrow is untyped
         known = set(self._fields.values())
         asked = {part: f"__{part}__" if part in known else part for part in parts}
         try:
+            selection = replace(selection, places=self._places)
             for batch in self.topic.select(selection, [*fields, *asked.values()] or None):
                 columns = dict(zip(batch.schema.names, batch.columns, strict=True))
                 arrays = [
@@ -205,23 +230,35 @@ def _closing(text: str) -> int:
 
 
 def query(
-    archive: Archive, text: str, *, batch_rows: int = 65536, skipped: list[str] | None = None
+    archive: Archive,
+    text: str,
+    *,
+    batch_rows: int = 65536,
+    skipped: list[str] | None = None,
+    compacted: Collection[str] = (),
 ) -> Generator[pa.RecordBatch, None, None]:
     """Yield the result of a SQL query over the archive's topics, `batch_rows` at a time.
 
     The first batch may be empty: it carries the schema. What an archive opened with
     `skip_damaged` (or misfits as nulls) left out is added to `skipped`, at the end.
 
+    Parameters
+    ----------
+    compacted
+        Topics of which each key's newest message alone is a row, tombstones out, as `Topic.read`
+        has them: of the whole topic, whatever times the query asks for.
+
     Raises
     ------
     ArchiveError
-        If the query is wrong, or a topic that it reads is damaged.
+        If the query is wrong, a topic that it reads is damaged, or one that is asked for compacted
+        is none that it reads, or has more keys than there is memory for.
     """
     with (
         tempfile.TemporaryDirectory() as spill,
         local_sql.connect(memory_limit="200MiB", threads="1", temp_directory=spill) as connection,
     ):
-        datasets = _register(connection, archive, text)
+        datasets = _register(connection, archive, text, compacted)
         try:
             reader = connection.execute(text).fetch_record_batch(batch_rows)
             yield pa.RecordBatch.from_pylist([], schema=reader.schema)
@@ -234,9 +271,9 @@ def query(
                 skipped += dict.fromkeys(str(error) for error in found)
 
 
-def table(archive: Archive, text: str) -> pa.Table:
-    """Return the result of a SQL query over the archive's topics."""
-    return pa.Table.from_batches(list(query(archive, text)))
+def table(archive: Archive, text: str, *, compacted: Collection[str] = ()) -> pa.Table:
+    """Return the result of a SQL query over the archive's topics, as `query` yields it."""
+    return pa.Table.from_batches(list(query(archive, text, compacted=compacted)))
 
 
 def view_text(schema: pa.Schema, raw: str) -> str:
@@ -252,12 +289,14 @@ def view_text(schema: pa.Schema, raw: str) -> str:
 
 
 def _register(
-    connection: duckdb.DuckDBPyConnection, archive: Archive, text: str
+    connection: duckdb.DuckDBPyConnection, archive: Archive, text: str, compacted: Collection[str]
 ) -> list[TopicDataset]:
     """Make views of the topics that the query names."""
     datasets = []
-    for number, name in enumerate(asked_names(archive, connection, text)):
-        dataset = TopicDataset(archive.topic(name.topic))
+    names = asked_names(archive, connection, text)
+    newest = _read_by_query(archive, names, compacted)
+    for number, name in enumerate(names):
+        dataset = TopicDataset(archive.topic(name.topic), compacted=name.topic in newest)
         datasets.append(dataset)
         connection.register(f"__topic_{number}", dataset)
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(name.schema)}")
@@ -265,6 +304,19 @@ def _register(
         for view in name.views:
             connection.execute(f"CREATE VIEW {view} AS {body}")
     return datasets
+
+
+def _read_by_query(archive: Archive, names: Sequence[SqlName], asked: Collection[str]) -> set[str]:
+    """Return the full names of topics that are asked for compacted, each a table of the query."""
+    full = {archive.full_name(topic) for topic in asked}
+    tables = [name.topic for name in names]
+    for topic in sorted(full.difference(tables)):
+        raise ArchiveError(
+            f"{topic} is to be compacted, and is no table of the query",
+            where=archive.url,
+            hint=f"it reads {', '.join(tables) or 'no topic'}",
+        )
+    return full
 
 
 def explained(err: Exception, datasets: Sequence[TopicDataset], archive: Archive) -> ArchiveError:

@@ -4,6 +4,9 @@
     OUT/_export/ledger-00000012.json        written last: this ledger is done
 
 A ledger that is done, from the same object and with the same columns, is not written again.
+
+What is newest of a key may be another message once the topic has grown: an export of the compacted
+view goes on while the ledgers are the same, and is refused as soon as they are not.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +53,26 @@ def export(
     start: Time = None,
     stop: Time = None,
     columns: list[str] | None = None,
+    compacted: bool = False,
 ) -> Exported:
     """Write the messages with event time in [start, stop) below the folder `out`.
 
     The columns are `columns` (None: all fields), then event and publish time, key, and the parts
-    of the message id.
+    of the message id. With `compacted`, of each key the newest message of the whole topic alone, if
+    its event time is in [start, stop), as `Topic.read` has it.
 
     Raises
     ------
     ArchiveError
-        If `out` holds an export of something else, or anything is wrong with the bytes.
+        If `out` holds an export of something else, or a compacted one of other ledgers, or anything
+        is wrong with the bytes.
     """
     folder = Path(out)
-    plan = _plan(topic, start, stop, columns)
+    plan = _plan(topic, start, stop, columns, compacted=compacted)
     _check_same(folder, plan)
     delivery, selection = topic.delivery(), Selection.of(start, stop, "event_time")
+    if compacted:
+        selection = replace(selection, places=topic.newest_places())
     ledgers = rows = before = 0
     for ledger in tqdm(topic.ledgers, desc="export", unit=" ledgers", disable=None):
         done = _done(folder, ledger)
@@ -90,10 +98,15 @@ def planned_columns(topic: Topic, columns: list[str] | None) -> list[str]:
     return list(dict.fromkeys([*asked, *added]))
 
 
-def _plan(topic: Topic, start: Time, stop: Time, columns: list[str] | None) -> dict[str, Any]:
+def _plan(
+    topic: Topic, start: Time, stop: Time, columns: list[str] | None, *, compacted: bool
+) -> dict[str, Any]:
     manifest = topic.manifest(start, stop)
     plan = {name: manifest[name] for name in ("topic", "start", "stop")}
-    return {"reader": READER, **plan, "columns": planned_columns(topic, columns)}
+    plan = {"reader": READER, **plan, "columns": planned_columns(topic, columns)}
+    if compacted:  # all that decides which messages are the newest
+        plan["compaction"] = [[ledger.key, ledger.etag] for ledger in topic.ledgers]
+    return plan
 
 
 def _check_same(folder: Path, plan: dict[str, Any]) -> None:
@@ -103,8 +116,16 @@ def _check_same(folder: Path, plan: dict[str, Any]) -> None:
             raise ArchiveError("the folder is not empty, and holds no export", where=folder)
         files.write_json(path, plan)
         return
-    known = json.loads(path.read_text())
-    wrong = [name for name in plan if known.get(name) != plan[name]]
+    earlier = json.loads(path.read_text())
+    wrong = [name for name in earlier | plan if earlier.get(name) != plan.get(name)]
+    if wrong == ["compaction"] and "compaction" in earlier and "compaction" in plan:
+        raise ArchiveError(
+            f"the folder holds a compacted export of {len(earlier['compaction'])} ledgers, the "
+            f"topic has {len(plan['compaction'])} now, or others: the newest of a key may be "
+            "another message",
+            where=folder,
+            hint="export into another folder",
+        )
     if wrong:
         raise ArchiveError(
             f"the folder holds an export with another {', '.join(wrong)}",
