@@ -44,6 +44,17 @@ def connect() -> Iterator[pulsar.Client]:
         client.close()
 
 
+def check_listens() -> None:
+    """Raise if none listens at the broker's address.
+
+    Raises
+    ------
+    ServicesError
+        If so, or no broker is known; within seconds.
+    """
+    _check_listens(endpoints().broker, "WORKBENCH_BROKER", default_port=6650)
+
+
 def _check_listens(url: str, variable: str, *, default_port: int) -> None:
     """Fail at once where the client would retry for half a minute."""
     if not url:

@@ -11,8 +11,10 @@ from .parts import Part as Part
 from .parts import attach as attach
 from .parts import cut as cut
 from .parts import detach as detach
+from .querying.names import HasTopics as HasTopics
 from .querying.names import SqlName as SqlName
 from .querying.names import asked_names as asked_names
+from .querying.names import asked_tables as asked_tables
 from .querying.names import numbered as numbered
 from .querying.names import quoted as quoted
 from .querying.names import sql_names as sql_names

@@ -26,6 +26,13 @@ import click
 @click.option("--connections", default=100, show_default=True, help="Clients at a time.")
 @click.option("--cache-mib", default=2048.0, show_default=True, help="Decoded columns on disk.")
 @click.option("--refresh-s", default=60.0, show_default=True, help="List the archive so often.")
+@click.option("--live", is_flag=True, help="With what the broker has and the archive not yet.")
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    help="With --live: another TENANT/NAMESPACE than the archive's and public/default; repeatable.",
+)
 @click.option("--metrics-port", type=int, help="Metrics for Prometheus, on loopback.")
 def serve(
     url: str | None,
@@ -41,6 +48,8 @@ def serve(
     connections: int,
     cache_mib: float,
     refresh_s: float,
+    live: bool,
+    namespaces: tuple[str, ...],
     metrics_port: int | None,
 ) -> None:
     """Answer SQL over an archive to psql, Grafana, DBeaver, Excel: read only.
@@ -48,6 +57,7 @@ def serve(
     \b
     Example:
         workbench serve --archive data/archive --port 5433
+        workbench serve --archive s3://offload --live
     """
     import logging
 
@@ -55,6 +65,8 @@ def serve(
     from workbench.endpoints import endpoints
     from workbench.errors import WorkbenchError
 
+    if namespaces and not live:
+        raise WorkbenchError("--namespace tells what of the broker is read", hint="add --live")
     where = url or endpoints().archive
     if not where:
         raise WorkbenchError("no archive is known", hint="--archive URL, or WORKBENCH_ARCHIVE")
@@ -73,6 +85,7 @@ def serve(
         limits=limits,
         refresh_s=refresh_s,
         metrics_port=metrics_port,
+        live=room.Live(namespaces) if live else None,
     )
     click.echo(f"{where} answers at {host}:{server.server_address[1]} (Ctrl-C ends it)", err=True)
     with server:

@@ -5,3 +5,8 @@ from .kafka_sql import query_kafka as query_kafka
 from .kafka_topics import KafkaRecords as KafkaRecords
 from .kafka_topics import read_records as read_records
 from .kafka_values import schema_id as schema_id
+from .live import encoded as encoded
+from .tail import Tail as Tail
+from .tail import TailPart as TailPart
+from .tail import columns_of as columns_of
+from .tail import tail_parts as tail_parts

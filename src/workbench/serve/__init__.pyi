@@ -1,2 +1,3 @@
 from .limits import Limits as Limits
+from .live import Live as Live
 from .server import Server as Server

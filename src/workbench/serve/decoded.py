@@ -40,6 +40,8 @@ class Work:
         From the archive's objects.
     hits, misses
         Columns of ledgers found on disk, and not.
+    messages_read
+        From the broker.
     rows
         Sent to the client.
     stopped
@@ -51,6 +53,7 @@ class Work:
     bytes_read: int = 0
     hits: int = 0
     misses: int = 0
+    messages_read: int = 0
     rows: int = 0
     stopped: str = ""
     cursor: Any = None
@@ -139,6 +142,11 @@ class DecodedTopic:
         )
 
     @property
+    def entry_count(self) -> int:
+        """How many there are."""
+        return sum(ledger.entries for ledger in self.topic.ledgers)
+
+    @property
     def damage(self) -> Any:
         """What was skipped."""
         return self.topic.damage
@@ -147,10 +155,15 @@ class DecodedTopic:
         """Return what turns messages into columns."""
         return self.topic.decoder(columns)
 
-    def select(self, selection: Selection, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-        """Yield columns of all ledgers that may hold messages selected, whole."""
+    def select(
+        self, selection: Selection, columns: list[str] | None, delivery: Delivery | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield columns of all ledgers that may hold messages selected, whole.
+
+        `delivery` tells afterwards what has no end in the archive.
+        """
         schema = self.topic.decoder(columns).schema
-        delivery = self.topic.delivery()
+        delivery = delivery or self.topic.delivery()
         self.topic.access.check_complete()
         url = self.topic.access.bucket.url
         for ledger in ledgers_holding(url, self.topic.ledgers, selection):

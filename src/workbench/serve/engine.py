@@ -24,13 +24,16 @@ import pyarrow as pa
 from workbench.archive import (
     Archive,
     Schema,
+    Topic,
     TopicDataset,
     asked_names,
     explained,
     sql_names,
     view_text,
 )
-from workbench.errors import ArchiveError
+from workbench.endpoints import endpoints
+from workbench.errors import ArchiveError, ReplayError, WorkbenchError
+from workbench.history import tail_parts
 from workbench.local_sql import duckdb
 from workbench.serve import catalogue
 from workbench.serve.columns import TYPES
@@ -38,6 +41,7 @@ from workbench.serve.decoded import Columns, DecodedTopic, Work
 from workbench.serve.errors import QueryError
 from workbench.serve.inference import typed_alike
 from workbench.serve.limits import Limits
+from workbench.serve.live import Live, LiveTopic, Topics, broker_schemas, has_strangers
 from workbench.serve.parameters import OIDS
 from workbench.serve.statements import (
     array_parameters,
@@ -56,6 +60,7 @@ SET python_enable_replacements = false; SET autoinstall_known_extensions = false
 SET autoload_known_extensions = false; SET allow_community_extensions = false;
 SET enable_external_access = false; SET lock_configuration = true;
 """
+_UNTOLD = "__sequence_id__"
 _READING = "BEGIN TRANSACTION READ ONLY"
 _EXPLAINED = pa.schema([("explain_key", pa.string()), ("explain_value", pa.string())])
 _CATALOGUES = re.compile(r"\bpg_|information_schema|reg(class|type)|\bformat_type\b", re.I)
@@ -87,17 +92,20 @@ class _Shape:
 
 
 class Engine:
-    """Answers queries over one archive; `refresh` shows it what was offloaded since."""
+    """Answers queries over one archive, and live over its broker; `show` tells what came since."""
 
-    def __init__(self, archive: Archive, limits: Limits, cache: Path) -> None:
-        self.archive = archive
+    def __init__(
+        self, archive: Archive, limits: Limits, cache: Path, live: Live | None = None
+    ) -> None:
+        self.live = live
+        self.topics = self._topics(archive)
         self.columns = Columns(cache, limits.cache_mib)
         self._spill = tempfile.TemporaryDirectory(prefix="workbench-serve-")
-        self._lock = threading.Lock()
+        self._lock, self._filling = threading.Lock(), threading.Lock()
         self._slots = threading.BoundedSemaphore(limits.running)
         self._views: dict[str, tuple[str, pa.Schema]] = {}
         self._shapes: dict[str, _Shape] = {}
-        self._filled: Archive | None = None
+        self._filled: Topics | None = None
         config: dict[str, Any] = {
             "threads": len(os.sched_getaffinity(0)),
             "memory_limit": f"{limits.memory_mib}MiB",
@@ -106,6 +114,19 @@ class Engine:
         self._instance = duckdb.connect(config=config)
         catalogue.make(self._instance)
         self._instance.execute(_LOCKED)
+
+    def show(self, archive: Archive) -> None:
+        """Answer of this archive from now on; live, of the topics that the broker has now, too.
+
+        Raises
+        ------
+        ServicesError
+            If the broker does not answer, or refuses.
+        """
+        self.topics = self._topics(archive)
+
+    def _topics(self, archive: Archive) -> Topics:
+        return Topics(archive, self.live.names(archive) if self.live else archive.names())
 
     def close(self) -> None:
         """Let go of memory and files."""
@@ -193,12 +214,14 @@ class Engine:
         self, cursor: duckdb.DuckDBPyConnection, text: str, work: Work
     ) -> list[TopicDataset]:
         """Let the cursor see the topics that a query names, and the catalogues if it asks them."""
-        archive = self.archive
         if _CATALOGUES.search(text):
-            self._fill(archive)
-        datasets = []
-        for name in asked_names(archive, cursor, text):
-            dataset = self._dataset(archive, name.topic, work)
+            self._fill(self.topics)
+        elif self.live is not None and has_strangers(self.topics, cursor, text):
+            self.show(self.topics.archive)  # a topic may be new
+        topics = self.topics
+        datasets: list[TopicDataset] = []
+        for name in asked_names(topics, cursor, text):
+            dataset = self._dataset(topics, name.topic, work)
             datasets.append(dataset)
             with self._lock:
                 view = self._views.get(name.topic, (f"__topic_{len(self._views)}", None))
@@ -207,6 +230,12 @@ class Engine:
                 if view[1] is None or not view[1].equals(dataset.schema):
                     self._make_views(cursor, name, view_text(dataset.schema, raw))
                     self._views[name.topic] = (raw, dataset.schema)
+        if datasets and self.live is not None and _UNTOLD in text.lower():
+            raise QueryError(
+                f"{_UNTOLD} is not known of the broker's: Pulsar's client does not tell it",
+                code="0A000",
+                hint="without --live it is",
+            )
         return datasets
 
     def _make_views(self, cursor: duckdb.DuckDBPyConnection, name: Any, select: str) -> None:
@@ -216,38 +245,66 @@ class Engine:
         for view in [full, *(f"public.{other}" for other in plain)]:
             cursor.execute(f"CREATE OR REPLACE VIEW {view} AS {select}")
 
-    def _dataset(self, archive: Archive, topic: str, work: Work) -> TopicDataset:
+    def _dataset(self, topics: Topics, topic: str, work: Work) -> TopicDataset:
+        if self.live is not None:
+            return TopicDataset(self._live(self.live, topics, topic, work))
+        opened = self._opened(topics.archive, topic, work)
+        return TopicDataset(self._decoded(opened, work))
+
+    def _live(self, live: Live, topics: Topics, topic: str, work: Work) -> LiveTopic:
+        """Return a topic as archive and broker have it now."""
+        parts, archive = tail_parts(topic), topics.archive
+        if topics.is_archived(topic):
+            opened = self._opened(archive, topic, work)
+            opened.versions = broker_schemas(opened)
+            archived = self._decoded(opened, work)
+        elif not parts:
+            raise ReplayError(f"{topic} is not at the broker any more", where=endpoints().admin)
+        else:
+            opened = Topic(topic, archive.access, [], misfits=archive.access.misfits)
+            opened.versions, archived = broker_schemas(opened), None
+        tail = live.tail(topic, infers=not opened.versions)
+        return LiveTopic(opened, archived, parts, tail, work)
+
+    def _opened(self, archive: Archive, topic: str, work: Work) -> Topic:
         opened = archive.topic(topic)
         bucket = replace(opened.access.bucket, fs=_Counted(opened.access.bucket.fs, work))
         opened.access = replace(opened.access, bucket=bucket)
+        return opened
+
+    def _decoded(self, opened: Topic, work: Work) -> DecodedTopic:
+        topic = f"{opened.name} {opened.versions}"
         ledgers = tuple((ledger.key, ledger.etag) for ledger in opened.ledgers)
         with self._lock:
             kept = self._shapes.get(topic)
         if kept is not None and kept.ledgers == ledgers:  # else values are read to learn it
             opened.inferred, opened.unit = kept.inferred, kept.unit
-        dataset = TopicDataset(DecodedTopic(opened, self.columns, work))
+        decoded = DecodedTopic(opened, self.columns, work)
+        opened.open_values(None)
         with self._lock:
             self._shapes[topic] = _Shape(ledgers, opened.inferred, opened.unit)
-        return dataset
+        return decoded
 
-    def _fill(self, archive: Archive) -> None:
-        with self._lock:
-            if self._filled is archive:
+    def _fill(self, topics: Topics) -> None:
+        with self._filling:
+            if self._filled is topics:
                 return
-            topics = []
-            for name in sql_names(archive):
-                opened = archive.topic(name.topic)
-                entries = sum(ledger.entries for ledger in opened.ledgers)
+            rows = []
+            for name in sql_names(topics):
+                entries = 0
                 try:
-                    schema = TopicDataset(opened).schema
-                except ArchiveError as err:  # the others are there; a query of this one says why
+                    dataset = self._dataset(topics, name.topic, Work())
+                    held: Any = dataset.topic  # a decoded topic, or a live one
+                    entries = held.entry_count
+                    schema = dataset.schema
+                except (ArchiveError, ReplayError) as err:  # the others are there; a query says why
                     _LOG.warning("%s has no columns in the catalogues: %s", name.topic, err)
                     schema = pa.schema([])
-                topics.append((name, schema, entries))
+                rows.append((name, schema, entries))
             cursor = self._cursor()
-            catalogue.fill(cursor, topics)
+            catalogue.fill(cursor, rows)
             cursor.close()
-            self._filled = archive
+            self._filled = topics
 
     def _batches(
         self,
@@ -281,8 +338,8 @@ class Engine:
         except (duckdb.Error, pa.ArrowException, OSError) as err:
             cursor.close()
             work.go_on()
-            raise explained(err, datasets, self.archive) from err
-        except (QueryError, ArchiveError):
+            raise explained(err, datasets, self.topics) from err
+        except WorkbenchError:
             cursor.close()
             raise
 

@@ -28,6 +28,7 @@ from workbench.serve.decoded import Work
 from workbench.serve.engine import Engine
 from workbench.serve.errors import QueryError
 from workbench.serve.limits import Limits
+from workbench.serve.live import Live
 from workbench.serve.passwords import Users
 from workbench.serve.wire import Connection
 
@@ -52,6 +53,7 @@ class Metrics:
     seconds: Histogram = field(init=False)
     rows: Counter = field(init=False)
     bytes_read: Counter = field(init=False)
+    messages_read: Counter = field(init=False)
     columns: Counter = field(init=False)
     connections: Gauge = field(init=False)
 
@@ -64,6 +66,7 @@ class Metrics:
         add("seconds", Histogram, "From the start of a query to its last row")
         add("rows", Counter, "Rows sent")
         add("bytes_read", Counter, "Bytes read of the archive's objects")
+        add("messages_read", Counter, "Messages read from the broker")
         add("columns", Counter, "Columns of ledgers, found decoded on disk or not", "cache")
         add("connections", Gauge, "Clients connected")
 
@@ -89,6 +92,8 @@ class Server(socketserver.ThreadingTCPServer):
         After how long the archive is listed again, for ledgers that came since.
     metrics_port
         Where Prometheus finds the metrics, on loopback; None: nowhere.
+    live
+        What reads from the broker what is not offloaded yet; None: the archive alone is answered.
 
     Raises
     ------
@@ -96,6 +101,8 @@ class Server(socketserver.ThreadingTCPServer):
         If the address is not loopback and TLS or passwords are missing.
     ArchiveError
         If there is no archive.
+    ServicesError
+        If `live`, and the broker does not answer.
     """
 
     daemon_threads = True
@@ -115,6 +122,7 @@ class Server(socketserver.ThreadingTCPServer):
         cache: Path | None = None,
         refresh_s: float = 60,
         metrics_port: int | None = None,
+        live: Live | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.users = Users.of(passwords or {})
@@ -136,8 +144,8 @@ class Server(socketserver.ThreadingTCPServer):
             import socket
 
             self.address_family = socket.AF_INET6
+        self.engine = Engine(opened, self.limits, cache or home() / "cache" / "columns", live)
         super().__init__((host, port), Connection)
-        self.engine = Engine(opened, self.limits, cache or home() / "cache" / "columns")
         for task in (self._watch, self._refresh):
             threading.Thread(target=task, daemon=True, name=f"serve{task.__name__}").start()
         if metrics_port is not None:
@@ -204,11 +212,14 @@ class Server(socketserver.ThreadingTCPServer):
         self.metrics.seconds.observe(seconds)
         self.metrics.rows.inc(work.rows)
         self.metrics.bytes_read.inc(work.bytes_read)
+        self.metrics.messages_read.inc(work.messages_read)
         self.metrics.columns.labels("hit").inc(work.hits)
         self.metrics.columns.labels("miss").inc(work.misses)
         _log.info(
-            "query %s: %d rows, %.0f ms, %d bytes read, %d of %d columns found decoded",
-            outcome, work.rows, 1000 * seconds, work.bytes_read, work.hits, work.hits + work.misses,
+            "query %s: %d rows, %.0f ms, %d bytes read, %d of %d columns found decoded, "
+            "%d messages of the broker",
+            outcome, work.rows, 1000 * seconds, work.bytes_read, work.hits,
+            work.hits + work.misses, work.messages_read,
         )  # fmt: skip
 
     def check_rows(self, work: Work) -> None:
@@ -239,9 +250,9 @@ class Server(socketserver.ThreadingTCPServer):
     def _refresh(self) -> None:
         while not self._over.wait(self.refresh_s):
             try:
-                self.engine.archive = room.open(self.url)
+                self.engine.show(room.open(self.url))
             except WorkbenchError as err:  # until it is back, what was there
-                _log.warning("the archive cannot be listed: %s", err)
+                _log.warning("what is there cannot be listed: %s", err)
 
 
 def _is_gone(connection: Connection) -> bool:

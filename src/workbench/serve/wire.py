@@ -299,8 +299,13 @@ class Connection(BuenaVistaHandler):  # type: ignore[misc] # untyped
         return Answer("SELECT", result.schema, result.batches, work)
 
     def _shown(self, text: str) -> tuple[str, str] | None:
-        if text.split()[:1] and " ".join(text.lower().split()) == "show workbench.bytes_read":
-            return "workbench.bytes_read", str(self.last.bytes_read)
+        counts = {
+            "workbench.bytes_read": self.last.bytes_read,
+            "workbench.messages_read": self.last.messages_read,
+        }
+        said = text.lower().split()
+        if len(said) == 2 and said[0] == "show" and said[1] in counts:
+            return said[1], str(counts[said[1]])
         return shown(text)
 
     def _rows(self, answer: Answer, formats: list[int], most: int) -> None:

@@ -5,9 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from workbench.archive.archive import Archive
 from workbench.local_sql import duckdb
+
+
+class HasTopics(Protocol):
+    """Topics that a query may name: an archive's, or more."""
+
+    @property
+    def url(self) -> str:
+        """Where they are."""
+
+    def names(self) -> list[str]:
+        """Return their full names, sorted."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +48,8 @@ class SqlName:
         return list(dict.fromkeys([full, *map(quoted, plain)]))
 
 
-def sql_names(archive: Archive) -> list[SqlName]:
-    """Return the names of all topics in SQL, in the order of `archive.names()`."""
+def sql_names(archive: HasTopics) -> list[SqlName]:
+    """Return the names of all topics in SQL, in the order of their full ones."""
     names = archive.names()
     spaces, tables = numbered([_space(name) for name in names]), _locals(names)
     lower = [table.lower() for table in tables]
@@ -49,10 +60,10 @@ def sql_names(archive: Archive) -> list[SqlName]:
 
 
 def asked_names(
-    archive: Archive, connection: duckdb.DuckDBPyConnection, text: str
+    archive: HasTopics, connection: duckdb.DuckDBPyConnection, text: str
 ) -> list[SqlName]:
     """Return the names of the topics that a query may read; others cost nothing."""
-    wanted = _tables(connection, text)
+    wanted = asked_tables(connection, text)
     asked = []
     for name in sql_names(archive):
         plain = local(name.topic)
@@ -90,7 +101,7 @@ def numbered(names: Sequence[str], *, taken: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def _tables(connection: duckdb.DuckDBPyConnection, text: str) -> set[str]:
+def asked_tables(connection: duckdb.DuckDBPyConnection, text: str) -> set[str]:
     """Return the tables that a query names, in lower case; all its words if it is not clear."""
     try:
         return {name.lower() for name in connection.get_table_names(text)}

@@ -37,6 +37,7 @@ from workbench.archive import messages as msg
 from workbench.archive.archive import Archive
 from workbench.archive.compaction import Place
 from workbench.archive.querying.names import (
+    HasTopics,
     SqlName,
     asked_names,
     local,
@@ -46,7 +47,7 @@ from workbench.archive.querying.names import (
 )
 from workbench.archive.selection import Selection
 from workbench.archive.topic import Topic
-from workbench.errors import ArchiveError, did_you_mean
+from workbench.errors import ArchiveError, WorkbenchError, did_you_mean
 from workbench.local_sql import duckdb
 
 # hidden column: the columns of `messages` it is made of
@@ -89,7 +90,7 @@ class TopicDataset(ds.Dataset):  # type: ignore[misc] # pyarrow is untyped
     def __init__(self, topic: Topic | Any, *, compacted: bool = False) -> None:
         self.topic = topic
         self.compacted = compacted
-        self.error: ArchiveError | None = None
+        self.error: WorkbenchError | None = None
         fields = topic.decoder().schema
         shown = numbered(fields.names, taken=[*_PLAIN, *_HIDDEN])
         self._fields = dict(zip(shown, fields.names, strict=True))
@@ -146,7 +147,7 @@ class TopicDataset(ds.Dataset):  # type: ignore[misc] # pyarrow is untyped
                     for n in schema.names
                 ]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-        except ArchiveError as err:
+        except WorkbenchError as err:
             self.error = err
             raise
 
@@ -319,8 +320,10 @@ def _read_by_query(archive: Archive, names: Sequence[SqlName], asked: Collection
     return full
 
 
-def explained(err: Exception, datasets: Sequence[TopicDataset], archive: Archive) -> ArchiveError:
-    """Return what went wrong in a query, as an error of the archive."""
+def explained(
+    err: Exception, datasets: Sequence[TopicDataset], archive: HasTopics
+) -> WorkbenchError:
+    """Return what went wrong in a query, as an error of ours."""
     for dataset in datasets:
         if dataset.error is not None:
             return dataset.error
