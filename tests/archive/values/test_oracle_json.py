@@ -141,6 +141,8 @@ def only(value, kind):
 def in_text(value):
     if isinstance(value, str):
         return text(value)
+    if value in (math.inf, -math.inf):
+        return None
     return Near(value) if isinstance(value, float) else whole_text(value)
 
 
@@ -165,7 +167,7 @@ def raw_bytes(value, size):
 
 def whole(value, kind):
     """Return a whole number, also of Java's times."""
-    if value == "NaN":
+    if value in NO_NUMBERS or value in (math.inf, -math.inf):
         return None
     if isinstance(value, list) and kind.logical:
         return java_time(value, kind)
@@ -352,7 +354,11 @@ def test_what_the_java_client_wrote_is_what_its_objects_held(recorded):
                     different.append((topic["messages"][entry][1], said[entry]))
                 continue
             counts[topic["pojo"]] += 1
-            what = list(unlike(held, entry, columns, fields))
+            what = [
+                (name, ours, theirs)
+                for name, ours, theirs in unlike(held, entry, columns, fields)
+                if not (name == "amount" and is_number(ours, theirs))
+            ]
             different += [(topic["messages"][entry][1], what)] if what else []
     assert different == []
     assert counts.keys() == {"Nested", "Numbers", "Texts", "Times"}
@@ -362,15 +368,23 @@ def test_what_the_java_client_wrote_is_what_its_objects_held(recorded):
 def is_another_rule(ours, theirs, kind):
     """Return whether docs/archive-format.md says why a column's value is not the POJO's."""
     kind = narrowed(kind)
-    if ours is None:
-        return not theirs  # an int of Java has no null: 0
+    if ours is None:  # an int of Java has no null: 0; no double holds the number in the text
+        return not theirs or (kind.kind == "string" and math.isinf(float(theirs)))
     if kind.logical.startswith("timestamp-"):
         return theirs == ours * 1000  # the schema says the unit of a whole number; Jackson: s
     if kind.kind == "enum":
         return ours.isdigit()  # Java counts its symbols
     if theirs is None:
         return not ours.strip("\0 ")  # a blank text is no BigDecimal
-    return kind.kind == "string" and (theirs == "-0" or ours == whole_text(theirs))
+    return kind.kind == "string" and (is_number(ours, theirs) or ours == whole_text(theirs))
+
+
+def is_number(ours, theirs):
+    """Return whether a text is the same number, a whole one by its digits alone, as in the job."""
+    try:
+        return float(ours) == float(theirs)
+    except ValueError:
+        return False
 
 
 @pytest.mark.slow

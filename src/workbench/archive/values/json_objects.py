@@ -106,13 +106,16 @@ def _only(value: Any, kind: type, name: str, expected: str) -> Any:
 
 
 def _to_text(value: Any) -> str | None:
-    """Return a text, a number as written (a BigDecimal of Java's), other values as JSON."""
+    """Return a text, a whole number's digits, another number as written, other values as JSON."""
     if isinstance(value, str):
         return _without_surrogates(value)
     if not isinstance(value, float):
         return _to_json(value)
-    written = _written(value)
-    return None if written in _NO_NUMBERS else written
+    if not math.isfinite(value):
+        return None
+    if value.is_integer() and abs(value) < 2**63:
+        return str(int(value))
+    return _written(value)
 
 
 def _written(value: float) -> str:
@@ -201,7 +204,8 @@ def _decimal(value: Any, kind: Type, name: str) -> Decimal | bytes:
 
 
 def _whole(value: Any, least: int, most: int, bits: int, name: str) -> int | None:
-    if value == "NaN" or value != value:
+    is_missing = isinstance(value, float) and not math.isfinite(value)
+    if is_missing or value in _NO_NUMBERS:
         return None
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not is_whole or not least <= value <= most:
