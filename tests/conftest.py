@@ -148,13 +148,19 @@ class StandInRegistry:
         Paths of the requests.
     login
         `user:password` that it wants; empty: none.
+    trouble
+        How many requests more it answers with 503.
     """
 
     def __init__(self, schemas):
         self.schemas, self.asked, self.login, self.url = schemas, [], "", ""
+        self.trouble = 0
 
     def answer(self, path, authorization):
         self.asked.append(path)
+        if self.trouble:
+            self.trouble -= 1
+            return 503, {"error_code": 50301, "message": "Service Unavailable"}
         wanted = f"Basic {base64.b64encode(self.login.encode()).decode()}"
         if self.login and authorization != wanted:
             return 401, {"error_code": 401, "message": "Unauthorized"}

@@ -7,6 +7,7 @@ Secrets never leave this module in a `repr`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field, fields
@@ -130,9 +131,14 @@ def broker_token_file() -> Path:
     return _secret_file("broker_token")
 
 
-def registry_login_file() -> Path:
-    """Return a file with the schema registry's login, as `broker_token_file` does the token."""
-    return _secret_file("schema_registry_login")
+def registry_file() -> Path:
+    """Return a file with the schema registry's address and its login, a line each, for jobs.
+
+    It is in WORKBENCH_HOME, one for each address, and its owner alone can read it.
+    """
+    address, login = endpoints().schema_registry.rstrip("/"), endpoints().schema_registry_login
+    name, text = hashlib.sha256(address.encode()).hexdigest()[:12], f"{address}\n{login}\n"
+    return files.write_text(home().resolve() / f"schema-registry-{name}", text, mode=0o600)
 
 
 def _secret_file(name: str) -> Path:

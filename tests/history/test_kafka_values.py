@@ -231,7 +231,9 @@ def test_a_registry_is_asked_with_its_login_and_the_login_stands_in_no_error(
     path.write_text("plant:planted-7c\n")
     monkeypatch.setenv("WORKBENCH_SCHEMA_REGISTRY_LOGIN_FILE", str(path))
     assert definitions([3]) == {3: OLD}
-    assert endpoints.registry_login_file() == path
+    told = endpoints.registry_file()
+    assert told.read_text() == f"{running.url}\nplant:planted-7c\n"
+    assert told.stat().st_mode & 0o777 == 0o600
     assert "planted" not in repr(endpoints.endpoints())
     monkeypatch.setenv("WORKBENCH_SCHEMA_REGISTRY", "http://plant:planted-7c@registry.example")
     with pytest.raises(ReplayError) as error:

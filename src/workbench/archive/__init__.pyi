@@ -27,6 +27,8 @@ from .querying.sql import view_text as view_text
 from .selection import Selection as Selection
 from .statistics import ledgers_holding as ledgers_holding
 from .topic import Topic as Topic
+from .values.avro.outline import Outline as Outline
+from .values.avro.outline import outline as outline
 from .values.avro.schema import Type as Type
 from .values.custom import PayloadDecoder as PayloadDecoder
 from .values.decoding import decode_values as decode_values

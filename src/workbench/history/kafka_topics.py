@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from workbench import kafka
 from workbench.archive import TIME, to_frame
 from workbench.errors import ArchiveWarning, ReplayError, did_you_mean
+from workbench.history.kafka_readings import ReadingFields, decode_readings
 from workbench.history.kafka_values import decode_records
 from workbench.times import instant_ms, iso
 
@@ -104,11 +105,13 @@ class KafkaRecords:
         """Say what Kafka has deleted behind a start, and which records are rows of nulls."""
         _warn_of_deleted(self.manifest, instant_ms(start))
         if self.misfits:
-            kinds = "neither Avro nor" if self.manifest["schemas"] else "no"
+            schemas, record = self.manifest["schemas"], self.manifest["record"]
+            kinds = "neither Avro nor JSON objects" if schemas else "no JSON objects"
+            kinds = f"no Avro of {record}" if record else kinds
             also = f"; {self.remark}" if self.remark else ""
             warnings.warn(
                 f"{len(self.misfits)} of {self.table.num_rows} records of {self.topic} are {kinds} "
-                f"JSON objects as the others are, and rows of nulls; the first is "
+                f"as the others are, and rows of nulls; the first is "
                 f"{self.misfits[0]}{also}",
                 ArchiveWarning,
                 stacklevel=4,
@@ -117,10 +120,21 @@ class KafkaRecords:
             warnings.warn(f"of {self.topic}: {self.remark}", ArchiveWarning, stacklevel=4)
 
 
-def read_records(topic: str, start: str | None = None, stop: str | None = None) -> KafkaRecords:
+def read_records(
+    topic: str,
+    start: str | None = None,
+    stop: str | None = None,
+    *,
+    reading: ReadingFields | None = None,
+) -> KafkaRecords:
     """Return the records of a topic with a timestamp in [start, stop), by partition and offset.
 
     `publish_time` is null where the time is the producer's.
+
+    Parameters
+    ----------
+    reading
+        What a stream takes of them; None: all that their values hold.
 
     Raises
     ------
@@ -128,7 +142,7 @@ def read_records(topic: str, start: str | None = None, stop: str | None = None) 
         If Kafka does not answer, or has no such topic.
     ReplayError
         If Kafka deletes or withholds records while they are read, or for what `decode_records`
-        raises.
+        raises, or `decode_readings`.
     """
     name = kafka.topic_name(topic)
     start_ms, stop_ms = instant_ms(start), instant_ms(stop)
@@ -141,7 +155,10 @@ def read_records(topic: str, start: str | None = None, stop: str | None = None) 
     places = zip(records["partition"], records["offset"], strict=True)
     ids = [f"{name}-{partition}:{offset}" for partition, offset in places]
     full_name = f"{kafka.SCHEME}{name}"
-    values = decode_records(records, KINDS, topic=full_name)
+    if reading is None:
+        values = decode_records(records, KINDS, topic=full_name)
+    else:
+        values = decode_readings(records, KINDS, reading, topic=full_name)
     manifest = {
         "topic": full_name,
         "source": "kafka",
@@ -152,6 +169,7 @@ def read_records(topic: str, start: str | None = None, stop: str | None = None) 
         "misfits": len(values.misfits),
         "schemas": list(values.schemas),
         "remark": values.remark,
+        "record": reading.record if reading else "",
         "partitions": parts,
     }
     table = values.table.append_column("message_id", pa.array(ids, pa.string()))

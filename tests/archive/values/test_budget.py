@@ -60,7 +60,7 @@ def doubling(types):
 
 
 MANY = "it claims more values than its bytes can hold"
-BLOCK = "a block of items whose size is negative or passes its end"
+BLOCK = "a block of items whose size is not theirs"
 CUT = "it ends early, or a size in it is negative or passes its end"
 ITSELF = {"type": "record", "name": "R", "fields": [{"name": "n", "type": ["null", "R"]}]}
 VALUES = {
@@ -72,6 +72,7 @@ VALUES = {
     "integers": (record(x=array("int")), number(1 << 62) + b"\2\2\0", MANY),
     "an absurd block": (record(x=array("int")), number(-2) + number(1 << 60) + b"\2\2\0", BLOCK),
     "a negative block": (record(x=array("int")), number(-2) + number(-4) + b"\2\2\0", BLOCK),
+    "a short block": (record(x=array("int")), number(-1) + number(2) + b"\2\2\0", BLOCK),
     "the least count": (record(x=array("int")), number(-(1 << 63)) + b"\0\0\0", BLOCK),
     "a negative size": (record(x="string", y=array("int")), number(-3) + b"abc\0", CUT),
     "an absurd size": (record(x="bytes", y=array("int")), number(1 << 62) + b"abc\0", CUT),

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import time
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -22,14 +23,16 @@ from workbench import services as room
 from workbench.cli import cli
 from workbench.desk.magic import pulsar_sql
 from workbench.errors import ArchiveWarning, ReplayError, StreamError
-from workbench.history import query_kafka, read_records
+from workbench.history import query_kafka
 from workbench.history.kafka_sql import _asked
-from workbench.stream import certificate, parity, parse_stream, promote, verdict
+from workbench.history.kafka_values import HEAD
+from workbench.stream import backtest, certificate, parity, parse_stream, promote, verdict
 from workbench.stream.connectors.kafka import places
 from workbench.stream.connectors.kafka import source as kafka_source
 from workbench.stream.promotion_log import add_package
 from workbench.stream.running import session
-from workbench.stream.running.originals import messages
+from workbench.stream.running.originals import messages, readable
+from workbench.stream.running.originals import readings as stream_readings
 
 CHANNELS = ["pressure_bar", "flow_l_min"]
 LATENESS_MS = 30_000
@@ -309,7 +312,9 @@ def test_a_topic_of_kafka_is_not_asked_of_pulsar(source):
 
 
 @pytest.mark.pulsar
-def test_avro_on_kafka_is_replayed_and_asked_and_no_job_takes_it(kafka, content, schema_registry):
+def test_avro_on_kafka_is_replayed_and_asked_and_no_stream_of_json_takes_it(
+    kafka, content, schema_registry
+):
     fields = [{"name": "pump", "type": "string"}, {"name": "pressure_bar", "type": "double"}]
     schema = {"type": "record", "name": "Reading", "fields": fields}
     door.make_topic("kafka://avro", partitions=1)
@@ -333,32 +338,194 @@ def test_avro_on_kafka_is_replayed_and_asked_and_no_job_takes_it(kafka, content,
     with pytest.raises(StreamError) as error:
         kafka_source(stream, "latest")
     assert str(error.value) == (
-        "the readings are Avro of schema 7, the job reads JSON\n  in kafka://avro\n"
-        "  replay, SQL and notebooks read them; a job needs a topic of JSON"
+        "the readings are Avro of schema 7, the stream reads JSON\n  in kafka://avro\n"
+        "  record: NAME in the stream file, of the record of Avro that is a reading"
     )
-    with pytest.raises(StreamError, match=r"^the readings are AVRO, expected JSON\n"):
-        messages(stream, read_records("kafka://avro"), frame)
+    with pytest.raises(StreamError, match=r"^20 of 20 readings are Avro, the stream reads JSON\n"):
+        readable(stream, None)
 
 
 @pytest.mark.pulsar
-def test_bytes_that_begin_as_avro_among_json_stop_neither_job_nor_gate(kafka, content):
-    topic = "kafka://garbled"
+def test_a_stream_of_avro_is_refused_on_a_topic_of_something_else(kafka, content, schema_registry):
+    topic, schema = "kafka://else", avro_schema()
     door.make_topic(topic, partitions=1)
-    send(topic, b'{"pump": "p-1", "pressure_bar": 2.5}', b'{"pump": "p-2", "pressure_bar": 3.0}')
-    send(topic, b"\0\1\2\3\4\5")
+    stream = parse_stream("else", content(topic=topic, record="Reading"))
+
+    with pytest.raises(ReplayError, match=r"^no schema registry is known"):
+        kafka_source(stream, "latest")
+    running = schema_registry({7: schema, 8: {**schema, "name": "Alarm"}})
+    source = kafka_source(stream, "latest")
+    assert source.partitions == ("0",)  # empty: it may become one
+    assert source.options["reading.record"] == "Reading"
+    assert running.url not in source.table()
+    assert Path(source.options["reading.registry"]).read_text() == f"{running.url}\n\n"
+    send(topic, b'{"pump": "p-1"}')
+    with pytest.raises(StreamError, match=r"^the readings are JSON, the stream reads Avro of Re"):
+        kafka_source(stream, "latest")
+    with pytest.raises(StreamError, match=r"^1 of 1 readings are no Avro, the stream reads Avro\n"):
+        readable(stream, None)
+    row = {"pump": "p-1", "pressure_bar": 1.0, "flow_l_min": None}
+    send(topic, wire(schema, 8, row))
+    with pytest.raises(StreamError, match=r"^schema 8: it is of Alarm, not of Reading\n"):
+        kafka_source(stream, "latest")
+    with pytest.raises(ReplayError, match=r"^schema 8 is of no readings: it is of Alarm, not of"):
+        readable(stream, None)
+
+
+def avro_schema(*others, pressure="double"):
+    """Return a schema of readings; `others` are fields that no stream names."""
+    fields = [
+        {"name": "pump", "type": "string"},
+        *others,
+        {"name": "pressure_bar", "type": ["null", pressure], "default": None},
+        {"name": "flow_l_min", "type": ["null", "double"], "default": None},
+    ]
+    return {"type": "record", "name": "Reading", "namespace": "plant", "fields": fields}
+
+
+def wire(schema, number, row):
+    value = io.BytesIO()
+    schemaless_writer(value, parse_schema(schema), row)
+    return HEAD.pack(0, number) + value.getvalue()
+
+
+NOTES = {"name": "notes", "type": {"type": "array", "items": "string"}}
+
+
+def publish_avro(topic, frame):
+    """Send readings by two schemas in turn, and beside each hundredth what is no reading."""
+    producer, schemas = Producer(door.python_settings()), {3: avro_schema(), 4: avro_schema(NOTES)}
+    odd = [
+        b'{"pump": "pump-1", "pressure_bar": 1.0}', b"no reading", HEAD.pack(0, 99) + b"\2a", None,
+        HEAD.pack(0, 4) + b"\2a\xfe\xff\xff\xff\x0f", b"\0\0", wire(schemas[3], 5, ODD),
+    ]  # fmt: skip
+    times = detectors.epoch_ms(frame["event_time"])
+    rows = frame[["pump", *CHANNELS]].to_dict("records")
+    for place, (row, time_ms) in enumerate(zip(rows, times.tolist(), strict=True)):
+        number = 3 + place % 2
+        given = {name: None if part != part else part for name, part in row.items()}
+        value = wire(schemas[number], number, {**given, "notes": ["ok"]})
+        producer.produce(door.topic_name(topic), value, row["pump"], timestamp=time_ms)
+        if place % 100 == 50:
+            producer.produce(
+                door.topic_name(topic), odd[place // 100 % len(odd)], timestamp=time_ms
+            )
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    return {**schemas, 5: {**schemas[3], "name": "Alarm"}}
+
+
+ODD = {"pump": "pump-1", "pressure_bar": 5.0, "flow_l_min": 5.0}
+
+
+@pytest.mark.flink
+@pytest.mark.pulsar
+@pytest.mark.timeout(600)
+def test_a_job_on_avro_is_the_batch_path(
+    cluster, store, package_folder, readings, content, schema_registry
+):
+    names = ("topic", "alerts", "scores", "refused", "heartbeat")
+    topics = {name: f"kafka://avro-plant-{name}" for name in names}
+    stream = parse_stream("avroplant", content(**topics, record="Reading"))
+    package = add_package(package_folder)
+    door.make_topic(stream.topic, partitions=2)
+    served = schema_registry({})
+    served.login = "plant:planted-7c"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORKBENCH_SCHEMA_REGISTRY_LOGIN", "plant:planted-7c")
+        served.schemas.update(publish_avro(stream.topic, readings))
+        with pytest.warns(ArchiveWarning, match=r"are no Avro of Reading as the others"):
+            frame = stream_readings(stream, readable(stream, None))
+
+        session.submit(stream, position="earliest", package=package)
+        scores, alerts, refused = map(Topic, (stream.scores, stream.alerts, stream.refused))
+        batch = detected(package_folder, frame)
+        expected = due(frame, batch) & frame["pump"].notna().to_numpy()
+        found = scores.await_more(lambda found: len(found) >= expected.sum())
+        nameless = frame["message_id"][frame["pump"].isna()]
+        wrong = refused.await_more(lambda found: len(found) >= len(nameless))
+        state = session.status(stream.name).state
+        session.stop(stream.name)
+        found = scores.await_more(lambda _: False, 3)
+        told = [alert for _, alert in alerts.await_more(lambda _: False, 5)]
+
+    assert state == "RUNNING"
+    assert len(frame) == len(readings) + len(nameless)
+    ids = [row["message_id"] for _, row in found]
+    assert len(ids) == len(set(ids)) > 2_500
+    assert set(ids) == set(frame["message_id"][expected])
+    by_id = dict(zip(frame["message_id"], batch.scores, strict=True))
+    given = [np.nan if row["score"] is None else row["score"] for _, row in found]
+    np.testing.assert_allclose(given, [by_id[name] for name in ids], rtol=1e-9)
+    assert len(told) > 3
+    reasons = {row["message_id"]: row["reason"] for _, row in wrong}
+    assert set(nameless) <= set(reasons)
+    for why in (
+        "it is no Avro in Confluent's wire format",
+        "the schema registry has no schema 99",
+        "it is no Avro of schema 4: it claims more values than its bytes can hold",
+        "of schema 5: it is of Alarm, not of Reading",
+        "it is empty",
+    ):
+        assert why in reasons.values()
+    assert set(served.asked) == {f"/schemas/ids/{number}" for number in (3, 4, 5, 99)}
+
+
+@pytest.mark.flink
+@pytest.mark.pulsar
+@pytest.mark.timeout(600)
+def test_a_detector_is_promoted_on_avro_and_its_certificate_says_so(
+    kafka, store, package_folder, readings, content, schema_registry
+):
+    topic = "kafka://avro-gated"
+    stream = parse_stream(
+        "avrogated", content(topic=topic, alerts="kafka://avro-gated-alerts", record="Reading")
+    )
+    earlier = readings.head(600).assign(
+        event_time=readings["event_time"].head(600) - pd.Timedelta(days=1, hours=12)
+    )
+    door.make_topic(topic, partitions=2)
+    publish_avro(topic, earlier)
+    schema_registry(publish_avro(topic, readings))
+
+    with pytest.warns(ArchiveWarning, match=r"^31 of 3636 records of kafka://avro-gated are no"):
+        promotion = promote(package_folder, stream=stream)
+    with pytest.warns(ArchiveWarning, match=r"^31 of 3636 records"):
+        again = backtest(stream)
+
+    proof = certificate(promotion)
+    assert proof.passed
+    assert (proof.read, proof.differing_alerts) == ("the records of Kafka, Avro of Reading", ())
+    assert proof.differing_rows == ()
+    assert proof.readings > 2_900
+    assert proof.alerts > 3
+    assert len([*again.alerts()]) >= proof.alerts
+
+
+@pytest.mark.pulsar
+def test_avro_among_json_is_a_dead_letter_in_both_paths(kafka, content, schema_registry):
+    topic, schema = "kafka://garbled", avro_schema()
+    door.make_topic(topic, partitions=1)
+    send(topic, b'{"pump": "p-1", "pressure_bar": 2.5, "flow_l_min": 1}')
+    send(topic, b'{"pump": "p-2", "pressure_bar": 3.0, "flow_l_min": 1}')
+    schema_registry({7: schema})
+    avro = wire(schema, 7, {"pump": "p-3", "pressure_bar": 1.0, "flow_l_min": None})
+    send(topic, b"\0\1\2\3\4\5", avro)
     stream = parse_stream("garbled", content(topic=topic))
 
-    with pytest.warns(ArchiveWarning, match=r"^1 of 3 records of kafka://garbled are neither"):
-        frame = workbench.replay(topic)
-    kept = messages(stream, read_records(topic), frame)
+    history = readable(stream, None)
+    with pytest.warns(ArchiveWarning, match=r"^2 of 4 records .*; 2 begin as Avro, the stream re"):
+        frame = stream_readings(stream, history)
+    kept = messages(stream, history, frame)
     source = kafka_source(stream, "latest")
 
-    assert kept["value"].to_pylist()[2] == b"\0\1\2\3\4\5"
-    assert frame["pump"].tolist()[:2] == ["p-1", "p-2"]
+    assert kept["value"].to_pylist()[2:] == [b"\0\1\2\3\4\5", avro]
+    assert frame["pump"].tolist() == ["p-1", "p-2", None, None]
     assert source.partitions == ("0",)
-    send(topic, *[b"\0\1\2\3\4\5"] * 2)
-    with pytest.raises(StreamError, match=r"^3 of 5 readings are AVRO, expected JSON"):
-        messages(stream, read_records(topic), frame)
+    assert not {"reading.record", "reading.registry"} & source.options.keys()
+    send(topic, avro)
+    with pytest.raises(StreamError, match=r"^3 of 5 readings are Avro, the stream reads JSON\n"):
+        readable(stream, None)
 
 
 @pytest.mark.pulsar

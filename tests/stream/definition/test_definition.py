@@ -69,6 +69,16 @@ def test_the_stream_of_the_sample_is_right():
             "lateness_s is 0, at least 0.001 is needed\n"
             "  with none, the second of two readings with the same time would be late",
         ),
+        (
+            {"record": "plant.Reading", "topic": "kafka://pumps"},
+            "record is 'plant.Reading', expected the name of a record without its namespace\n"
+            "  did you mean 'Reading'?",
+        ),
+        (
+            {"record": "Reading", "topic": "persistent://public/default/pumps"},
+            "record is of Avro on Kafka, persistent://public/default/pumps is Pulsar's\n"
+            "  leave record out",
+        ),
         ({"rule": {"kk": 1}}, "a rule has no 'kk'\n  did you mean 'k'?"),
         ({"rule": {"k": 1.5}}, "rule k is 1.5, expected a whole number"),
         (

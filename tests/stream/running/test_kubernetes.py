@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from workbench.cli import cli
 from workbench.errors import StreamError
 from workbench.services import artifacts
+from workbench.stream import parse_stream
 from workbench.stream.promotion_log import add_package
 from workbench.stream.running.kubernetes import write_deployment
 from workbench.stream.running.retention import retention
@@ -146,6 +147,18 @@ def test_the_image_takes_every_jar_of_the_job(made):
 
     assert any(name.startswith("flink-connector-pulsar") for name in jars)
     assert "COPY deploy/north_pumps/jars/*.jar" in (made.folder / "Dockerfile").read_text()
+
+
+def test_a_stream_of_avro_is_not_deployed_where_no_registry_is_known(content):
+    stream = parse_stream("avro", content(topic="kafka://avro", record="Reading"))
+
+    with pytest.raises(StreamError) as error:
+        write_deployment(stream, bucket="s3://checkpoints")
+
+    assert str(error.value) == (
+        "stream avro reads Avro, whose registry no file here tells a cluster of\n"
+        "  run it on a session cluster"
+    )
 
 
 def test_checkpoints_in_no_bucket_are_refused(made):

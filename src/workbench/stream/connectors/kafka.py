@@ -12,12 +12,20 @@ from pathlib import Path
 
 from workbench import kafka, services
 from workbench.errors import StreamError
-from workbench.history import schema_id
+from workbench.history import definitions, schema_id
 from workbench.stream.definition.stream_file import Stream
-from workbench.stream.flink_sql.tables import KEY, Sink, Source, message_columns, message_time
+from workbench.stream.flink_sql.tables import (
+    KEY,
+    Sink,
+    Source,
+    message_columns,
+    message_time,
+    reading_fields,
+    value_options,
+)
 
 _POSITIONS = ("latest", "earliest")
-_LOOKED_AT = 100  # offsets at the end of a partition, for whether its values are JSON
+_LOOKED_AT = 100  # offsets at the end of a partition, for what its values are
 # Partitions that are added while the job runs are found after so long, and read from their start.
 _DISCOVERY = {"scan.topic-partition-discovery.interval": "10 s"}
 # A place that Kafka has deleted fails the job; its client would go on at the next one it has.
@@ -46,10 +54,12 @@ def source(stream: Stream, position: str) -> Source:
     ServicesError
         If Kafka does not answer, or there is no such topic; then with the nearest names.
     StreamError
-        If there is no such position, or the newest readings are Avro.
+        If there is no such position, or the newest values are not what the stream reads.
+    ReplayError
+        If they are Avro, and no schema registry is known or answers.
     """
     name, group = kafka.topic_name(stream.topic), f"workbench-{stream.name}"
-    _check_json(stream.topic)
+    _check_values(stream)
     offsets = places(stream.topic, position)
     kafka.commit(stream.topic, group, offsets)
     return Source(
@@ -58,6 +68,7 @@ def source(stream: Stream, position: str) -> Source:
             "connector": "kafka",
             "topic": name,
             "format": "reading",
+            **value_options(stream, "reading"),
             "properties.group.id": group,
             **_PLACED,
             **_DISCOVERY,
@@ -73,23 +84,47 @@ def source(stream: Stream, position: str) -> Source:
     )
 
 
-def _check_json(topic: str) -> None:
-    """Refuse a topic with a partition that ends in Confluent's wire format, without JSON near it.
+def _check_values(stream: Stream) -> None:
+    """Refuse a topic with a partition that ends in what the stream does not read, none else near.
 
-    (Any bytes that begin with 0 look so: among JSON they are a dead letter, as others are.)
+    (Any bytes that begin with 0 look like Confluent's wire format: among JSON they are a dead
+    letter, as others are.)
     """
     last = {
         number: max(first, end - _LOOKED_AT)
-        for number, (first, end) in kafka.bounds(topic).items()
+        for number, (first, end) in kafka.bounds(stream.topic).items()
         if end > first
     }
-    for records in kafka.tails(topic, 0, last).values():
+    tails = kafka.tails(stream.topic, 0, last).values()
+    if stream.record:
+        _check_avro(stream, [[value for _, value in records] for records in tails])
+        return
+    for records in tails:
         number = schema_id(records[-1][1]) if records else None
         if number is not None and not any(_is_object(value) for _, value in records):
             raise StreamError(
-                f"the readings are Avro of schema {number}, the job reads JSON",
-                where=topic,
-                hint="replay, SQL and notebooks read them; a job needs a topic of JSON",
+                f"the readings are Avro of schema {number}, the stream reads JSON",
+                where=stream.topic,
+                hint="record: NAME in the stream file, of the record of Avro that is a reading",
+            )
+
+
+def _check_avro(stream: Stream, tails: list[list[bytes]]) -> None:
+    """Refuse a partition whose newest values are JSON alone, or of schemas that are no readings."""
+    ids = [[schema_id(value) for value in tail] for tail in tails]
+    stored = definitions({number for tail in ids for number in tail if number is not None})
+    reasons = {number: reading_fields(stream).unfit(each) for number, each in stored.items()}
+    fitting = {number for number, why in reasons.items() if not why}
+    for tail, named in zip(tails, ids, strict=True):
+        if not tail or not fitting.isdisjoint(named):
+            continue
+        if named[-1] in reasons:
+            raise StreamError(f"schema {named[-1]}: {reasons[named[-1]]}", where=stream.topic)
+        if _is_object(tail[-1]):
+            raise StreamError(
+                f"the readings are JSON, the stream reads Avro of {stream.record}",
+                where=stream.topic,
+                hint="leave record out",
             )
 
 

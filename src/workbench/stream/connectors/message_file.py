@@ -10,7 +10,7 @@ import pyarrow as pa
 from workbench import files
 from workbench.arrays import Ints
 from workbench.stream.definition.stream_file import Stream
-from workbench.stream.flink_sql.tables import Source, message_columns, message_time
+from workbench.stream.flink_sql.tables import Source, message_columns, message_time, value_options
 
 _FACTS = {  # of a message, behind the columns of the reading: see `java/MessageFileFormat`
     "message_id": "STRING",
@@ -28,6 +28,7 @@ def source(stream: Stream, path: Path) -> Source:
             "connector": "filesystem",
             "path": path.resolve().as_uri(),
             "format": "message-file",
+            **value_options(stream, "message-file"),
         },
         message_id="`message_id`",
         partition="`partition`",

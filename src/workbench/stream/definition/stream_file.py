@@ -86,6 +86,7 @@ class Stream(HasCard):
         default_factory=dict, metadata=_mapping("names with SQL expressions")
     )
     event_time: str = field(default="", metadata=_TEXT)
+    record: str = field(default="", metadata=_TEXT)
     lateness_s: float = field(default=1.0, metadata=_SECONDS)
     ahead_s: float = field(default=300.0, metadata=_SECONDS)
     detector: str = field(default="champion", metadata=_TEXT)
@@ -335,6 +336,15 @@ def _check_tasks(stream: Stream) -> None:
         raise StreamError(
             f"route {pictured[0]}: a picture is of readings from Pulsar, {stream.topic} is Kafka's",
             hint="leave picture_s out",
+        )
+    if stream.record and not NAME.fullmatch(stream.record):
+        raise StreamError(
+            f"record is {stream.record!r}, expected the name of a record without its namespace",
+            hint=did_you_mean(stream.record, [stream.record.rpartition(".")[2]]),
+        )
+    if stream.record and not stream.topic.startswith("kafka://"):
+        raise StreamError(
+            f"record is of Avro on Kafka, {stream.topic} is Pulsar's", hint="leave record out"
         )
     if not all(isinstance(topic, str) and topic for topic in stream.also):
         raise StreamError(f"also is {list(stream.also)!r}, expected a list of package ids")

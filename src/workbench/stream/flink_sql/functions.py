@@ -1,7 +1,8 @@
 """What the job needs besides Flink and Python: a few Java classes, in a jar of their own.
 
 `java/` holds aggregate functions, the windows and the alarms of the job, the order of
-what comes by several partitions, and a JSON format that says of a message why it is no reading.
+what comes by several partitions, and a format, JSON or Avro, that says of a message why it is no
+reading.
 `services.compilation` makes the jar.
 """
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.endpoints import registry_file
+from workbench.history import ReadingFields
 from workbench.stream.definition.stream_file import Stream
 from workbench.stream.flink_sql.events import quoted
 
@@ -142,6 +144,12 @@ def texts(stream: Stream) -> dict[str, str]:
     return dict.fromkeys(filter(None, [stream.sensor, stream.machine]), "STRING")
 
 
+def reading_fields(stream: Stream) -> ReadingFields:
+    """Return what a stream takes of Kafka's records: the columns of `message_columns`."""
+    times = filter(None, [stream.event_time])
+    return ReadingFields(stream.record, tuple(texts(stream)), stream.channels, tuple(times))
+
+
 def message_columns(stream: Stream) -> dict[str, str]:
     """Return names and SQL types of what the format `reading` makes of a message.
 
@@ -150,6 +158,16 @@ def message_columns(stream: Stream) -> dict[str, str]:
     numbers = dict.fromkeys(stream.channels, "DOUBLE")
     named = {stream.event_time: "BIGINT"} if stream.event_time else {}
     return {**texts(stream), **numbers, **named, REFUSED: "STRING"}
+
+
+def value_options(stream: Stream, form: str) -> dict[str, str]:
+    """Return the options of a format that say what values are; JSON: none.
+
+    The registry's address and login are in the file that is named, not here.
+    """
+    if not stream.record:
+        return {}
+    return {f"{form}.record": stream.record, f"{form}.registry": str(registry_file())}
 
 
 def message_time(stream: Stream, event_time: str, publish_time: str) -> str:
@@ -186,6 +204,8 @@ __all__ = [
     "message_time",
     "milliseconds",
     "quoted",
+    "reading_fields",
     "table",
     "texts",
+    "value_options",
 ]

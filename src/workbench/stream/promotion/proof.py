@@ -129,6 +129,7 @@ def prove(
     batch = batch_path(stream, package, ready, time=time)
     certified = certify(stream, package, ready, batch, outcome, time=time)
     kept = RECORDS if kafka.is_topic(stream.topic) else MESSAGES
+    kept += f", Avro of {stream.record}" if stream.record else ""
     return replace(certified, read=FRAME if messages is None else kept, floor=floor)
 
 

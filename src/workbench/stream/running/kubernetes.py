@@ -119,9 +119,14 @@ def write_deployment(
     Raises
     ------
     StreamError
-        If the stream or its package is wrong, or `bucket` is no bucket.
+        If the stream or its package is wrong, it reads Avro, or `bucket` is no bucket.
     """
     definition = load_stream(stream)
+    if definition.record:
+        raise StreamError(
+            f"stream {definition.name} reads Avro, whose registry no file here tells a cluster of",
+            hint="run it on a session cluster",
+        )
     select(definition, package)
     if not bucket.startswith("s3://") or not bucket.removeprefix("s3://"):
         raise StreamError(f"checkpoints go to {bucket!r}", hint="s3://bucket[/prefix] is needed")

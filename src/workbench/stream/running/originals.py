@@ -22,6 +22,7 @@ from workbench.detectors import source_partitions
 from workbench.errors import StreamError
 from workbench.history import KafkaRecords, open_archive, read_records, replay
 from workbench.stream.definition.stream_file import Stream
+from workbench.stream.flink_sql.tables import reading_fields
 from workbench.stream.frames import FIRST_MS, LAST_MS, arrived, names, partitions
 from workbench.times import epoch_ms, instant_ms
 
@@ -31,6 +32,7 @@ Origin: TypeAlias = Archive | KafkaRecords
 _ID = ("ledger_id", "entry_id", "partition", "batch_index")
 _TIMES = ("event_time", "publish_time")
 _JSON = "the job reads JSON, so nothing can be proven of other readings"
+_RECORD = "record: NAME in the stream file, of the record of Avro that is a reading"
 _READABLE = ("JSON", "STRING", "BYTES")
 
 
@@ -43,7 +45,8 @@ def readable(stream: Stream, archive: str | Origin | None) -> Origin:
     Raises
     ------
     StreamError
-        If an archive is named for a topic of Kafka.
+        If an archive is named for a topic of Kafka, or most of its records are JSON where the
+        stream reads Avro, or Avro where it reads JSON.
     """
     if isinstance(archive, KafkaRecords):
         return archive
@@ -53,7 +56,7 @@ def readable(stream: Stream, archive: str | Origin | None) -> Origin:
                 f"stream {stream.name} is on Kafka: {stream.topic}, which no archive holds",
                 hint="name none: its history is what Kafka has",
             )
-        return read_records(stream.topic)
+        return _checked(stream, read_records(stream.topic, reading=reading_fields(stream)))
     opened = open_archive(archive)
     return replace(opened, access=replace(opened.access, misfits="null"))
 
@@ -200,17 +203,24 @@ def messages(stream: Stream, archive: Origin, frame: pd.DataFrame) -> pa.Table:
     return whole.take(rows)
 
 
+def _checked(stream: Stream, records: KafkaRecords) -> KafkaRecords:
+    """Return the records of a topic, unless most are of the other format: dead letters all."""
+    is_named = records.table["version"].to_numpy() >= 0
+    is_value = records.table["value"].is_valid().to_numpy()
+    others = (~is_named if stream.record else is_named) & is_value
+    if 2 * others.sum() > is_value.sum():
+        wrong, wanted = ("no Avro", "Avro") if stream.record else ("Avro", "JSON")
+        raise StreamError(
+            f"{others.sum()} of {is_value.sum()} readings are {wrong}, the stream reads {wanted}",
+            where=records.topic,
+            hint="leave record out" if stream.record else _RECORD,
+        )
+    return records
+
+
 def _records(records: KafkaRecords) -> pa.Table:
     """Return Kafka's records as messages: none has an event time beside its timestamp."""
     table = records.table
-    is_named = table["version"].to_numpy() >= 0
-    is_misfit = pc.is_in(table["message_id"], pa.array(records.misfits, pa.string())).to_numpy()
-    # rows of nulls are refused by the job, too: bytes that begin as Avro and are none, among JSON
-    if 2 * is_named.sum() > len(is_named) or (is_named & ~is_misfit).any():
-        which = "the" if is_named.all() else f"{is_named.sum()} of {len(is_named)}"
-        raise StreamError(
-            f"{which} readings are AVRO, expected JSON", where=records.topic, hint=_JSON
-        )
     return pa.table(
         {
             "message_id": table["message_id"],

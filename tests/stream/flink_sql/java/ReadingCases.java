@@ -13,7 +13,11 @@ import org.apache.flink.table.types.logical.RowType;
 /** Gives each line of a file, a message in base64, to the parser; prints what it makes of it. */
 public final class ReadingCases {
 
-    /** For each line of a file: refused, sensor, number and whole number, with tabs between. */
+    /**
+     * For each line of a file: refused, sensor, number and whole number, with tabs between.
+     *
+     * <p>Readings are JSON, or Avro: of the record of a name, by the registry of which a file tells.
+     */
     public static void main(String[] arguments) throws Exception {
         RowType row = (RowType) DataTypes.ROW(
                         DataTypes.FIELD("pump", DataTypes.STRING()),
@@ -21,7 +25,10 @@ public final class ReadingCases {
                         DataTypes.FIELD("at_ms", DataTypes.BIGINT()),
                         DataTypes.FIELD("refused", DataTypes.STRING()))
                 .getLogicalType();
-        ReadingParser parser = new ReadingParser(row, null);
+        boolean isAvro = arguments.length > 1;
+        ReadingParser parser = isAvro
+                ? new ReadingParser(row, null, arguments[1], arguments[2])
+                : new ReadingParser(row, null);
         PrintStream out = new PrintStream(System.out, false, "UTF-8");
         for (String line : Files.readAllLines(Paths.get(arguments[0]))) {
             byte[] message = line.equals("null") ? null : Base64.getDecoder().decode(line);

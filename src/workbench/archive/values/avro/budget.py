@@ -38,7 +38,7 @@ _WRONG = {
     _SYMBOL: "a symbol that its enum does not have",
     _BRANCH: "a branch that its union does not have",
     _TRUTH: "a boolean that is neither 0 nor 1",
-    _BLOCK: "a block of items whose size is negative or passes its end",
+    _BLOCK: "a block of items whose size is not theirs",
     _MANY: "it claims more values than its bytes can hold",
     _DEEP: f"it is nested more than {LEVELS} levels deep",
 }
@@ -99,7 +99,7 @@ def misfits(data: Bytes, starts: Ints, ends: Ints, how: Layout) -> dict[int, str
         uint8, and where each value lies in it.
     """
     wrong, places = np.zeros((2, len(starts)), np.int64)
-    stack = np.empty((LEVELS, 2), np.int64)
+    stack = np.empty((LEVELS, 3), np.int64)
     walk(
         data, starts, ends, how.codes, how.widths, how.firsts, how.parts, how.free, stack,
         wrong, places,
@@ -114,8 +114,9 @@ def misfits(data: Bytes, starts: Ints, ends: Ints, how: Layout) -> dict[int, str
 def walk(data, starts, ends, codes, widths, firsts, parts, free, stack, wrong, places):  # type: ignore[no-untyped-def]
     """Fill `wrong` with what is wrong with each value, and `places` with where.
 
-    `stack` is int64, shape (LEVELS, 2): a type, and how many parts of it (or of a block of its
-    items) are still to come. The other parameters are as in `misfits` and `Layout`.
+    `stack` is int64, shape (LEVELS, 3): a type, how many parts of it (or of a block of its items)
+    are still to come, and where the block ends if it says so, else -1. The other parameters are as
+    in `misfits` and `Layout`.
     """
     data = pointer(data)
     for row in range(len(starts)):
@@ -126,8 +127,11 @@ def walk(data, starts, ends, codes, widths, firsts, parts, free, stack, wrong, p
             kind = stack[depth, 0]
             start = position
             if codes[kind] != _RECORD and stack[depth, 1] == 0:
-                count, position = _block(data, position, end)
-                if position < 0:
+                is_whole = stack[depth, 2] < 0 or stack[depth, 2] == position
+                count, position, stack[depth, 2] = _block(data, position, end)
+                if not is_whole:
+                    wrong[row] = _BLOCK
+                elif position < 0:
                     wrong[row] = _BLOCK if count < 0 else _CUT
                 elif count > left:
                     wrong[row] = _MANY
@@ -163,22 +167,26 @@ def walk(data, starts, ends, codes, widths, firsts, parts, free, stack, wrong, p
                             is_record = codes[part] == _RECORD
                             stack[depth, 0] = part
                             stack[depth, 1] = widths[part] if is_record else 0
+                            stack[depth, 2] = -1
             if wrong[row] != _FINE:
                 places[row] = start
 
 
 @compiled
 def _block(data, position, end):  # type: ignore[no-untyped-def]
-    """Return (items of the next block, next position); (0, -1) or, for its size, (-1, -1)."""
+    """Return (items of the next block, next position, where its size says that it ends or -1).
+
+    (0, -1, -1) where it is cut, (-1, -1, -1) where its size is wrong.
+    """
     count, position = _zigzag(data, position, end)
     if position < 0 or count >= 0:
-        return count if position >= 0 else np.int64(0), position
+        return count if position >= 0 else np.int64(0), position, np.int64(-1)
     size, position = _zigzag(data, position, end)
     if position < 0:
-        return np.int64(0), position
+        return np.int64(0), position, np.int64(-1)
     if size < 0 or size > end - position or -count < 0:
-        return np.int64(-1), np.int64(-1)
-    return -count, position
+        return np.int64(-1), np.int64(-1), np.int64(-1)
+    return -count, position, position + size
 
 
 @compiled

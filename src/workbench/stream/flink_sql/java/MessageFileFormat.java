@@ -31,8 +31,9 @@ public final class MessageFileFormat extends RowFormat {
     }
 
     @Override
-    DeserializationSchema<RowData> decoder(RowType row, TypeInformation<RowData> produced) {
-        return new Lines(row, produced);
+    DeserializationSchema<RowData> decoder(
+            RowType row, TypeInformation<RowData> produced, String record, String registry) {
+        return new Lines(row, produced, record, registry);
     }
 
     private static final class Lines implements DeserializationSchema<RowData> {
@@ -43,9 +44,9 @@ public final class MessageFileFormat extends RowFormat {
         private final ReadingParser parser;
         private final TypeInformation<RowData> produced;
 
-        Lines(RowType row, TypeInformation<RowData> produced) {
+        Lines(RowType row, TypeInformation<RowData> produced, String record, String registry) {
             this.reading = new RowType(row.getFields().subList(0, row.getFieldCount() - ADDED));
-            this.parser = new ReadingParser(reading, null);
+            this.parser = new ReadingParser(reading, null, record, registry);
             this.produced = produced;
         }
 

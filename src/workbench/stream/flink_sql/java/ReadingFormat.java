@@ -14,7 +14,8 @@ public final class ReadingFormat extends RowFormat {
     }
 
     @Override
-    DeserializationSchema<RowData> decoder(RowType row, TypeInformation<RowData> produced) {
-        return new ReadingParser(row, produced);
+    DeserializationSchema<RowData> decoder(
+            RowType row, TypeInformation<RowData> produced, String record, String registry) {
+        return new ReadingParser(row, produced, record, registry);
     }
 }

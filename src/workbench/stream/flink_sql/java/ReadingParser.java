@@ -23,7 +23,7 @@ import org.apache.flink.table.types.logical.LogicalTypeRoot;
 import org.apache.flink.table.types.logical.RowType;
 
 /**
- * Makes a row of a reading in JSON, or a row that says why it is none: nothing is dropped.
+ * Makes a row of a reading in JSON or Avro, or a row that says why it is none: nothing is dropped.
  *
  * <p>The first column is the sensor's. The last column holds the reason why the message is refused;
  * the other columns are NULL then. What is taken for what is written in docs/stream-file.md, one
@@ -40,9 +40,15 @@ public final class ReadingParser implements DeserializationSchema<RowData> {
     private final LogicalTypeRoot[] types;
     private final TypeInformation<RowData> produced;
     private final Map<String, Integer> places = new HashMap<>();
+    private final AvroReadings avro; // null: readings are JSON
     private transient JsonFactory json;
 
     public ReadingParser(RowType row, TypeInformation<RowData> produced) {
+        this(row, produced, "", "");
+    }
+
+    /** Readings are Avro records of the short name {@code record}, by a registry; empty: JSON. */
+    public ReadingParser(RowType row, TypeInformation<RowData> produced, String record, String registry) {
         this.names = row.getFieldNames().toArray(new String[0]);
         this.types = new LogicalTypeRoot[names.length];
         for (int place = 0; place < names.length; place++) {
@@ -52,12 +58,15 @@ public final class ReadingParser implements DeserializationSchema<RowData> {
             }
         }
         this.produced = produced;
+        this.avro = record.isEmpty() ? null
+                : new AvroReadings(record, new SchemaRegistry(registry), types, places);
     }
 
     @Override
     public RowData deserialize(byte[] message) throws IOException {
         GenericRowData row = new GenericRowData(names.length);
-        String reason = message == null || message.length == 0 ? "it is empty" : fill(row, message);
+        String reason = message == null || message.length == 0 ? "it is empty"
+                : avro == null ? fill(row, message) : avro.fill(row, message);
         if (reason == null) {
             return row;
         }

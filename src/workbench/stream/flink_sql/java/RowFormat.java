@@ -1,10 +1,13 @@
 package workbench;
 
+import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.Set;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.configuration.ConfigOption;
+import org.apache.flink.configuration.ConfigOptions;
 import org.apache.flink.configuration.ReadableConfig;
 import org.apache.flink.table.connector.ChangelogMode;
 import org.apache.flink.table.connector.format.DecodingFormat;
@@ -15,11 +18,20 @@ import org.apache.flink.table.factories.DynamicTableFactory;
 import org.apache.flink.table.types.DataType;
 import org.apache.flink.table.types.logical.RowType;
 
-/** A format without options whose rows are all inserted: what those of the job have in common. */
+/** A format whose rows are all inserted: what those of the job have in common. */
 abstract class RowFormat implements DeserializationFormatFactory {
 
-    /** Returns what makes rows of these columns of bytes. */
-    abstract DeserializationSchema<RowData> decoder(RowType row, TypeInformation<RowData> produced);
+    private static final ConfigOption<String> RECORD =
+            ConfigOptions.key("record").stringType().defaultValue("");
+    private static final ConfigOption<String> REGISTRY =
+            ConfigOptions.key("registry").stringType().defaultValue("");
+
+    /**
+     * Returns what makes rows of these columns of bytes: JSON, or Avro records of a short name, by
+     * the schema registry of which a file tells.
+     */
+    abstract DeserializationSchema<RowData> decoder(
+            RowType row, TypeInformation<RowData> produced, String record, String registry);
 
     @Override
     public Set<ConfigOption<?>> requiredOptions() {
@@ -28,7 +40,7 @@ abstract class RowFormat implements DeserializationFormatFactory {
 
     @Override
     public Set<ConfigOption<?>> optionalOptions() {
-        return Collections.emptySet();
+        return new HashSet<>(Arrays.asList(RECORD, REGISTRY));
     }
 
     @Override
@@ -39,7 +51,10 @@ abstract class RowFormat implements DeserializationFormatFactory {
             public DeserializationSchema<RowData> createRuntimeDecoder(
                     DynamicTableSource.Context context, DataType columns) {
                 return decoder(
-                        (RowType) columns.getLogicalType(), context.createTypeInformation(columns));
+                        (RowType) columns.getLogicalType(),
+                        context.createTypeInformation(columns),
+                        options.get(RECORD),
+                        options.get(REGISTRY));
             }
 
             @Override

@@ -1,0 +1,208 @@
+package workbench;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
+
+/**
+ * One type of an Avro schema; a reference is the very object it refers to.
+ *
+ * <p>What a schema unfolds to is counted on the way, before anything is made of it. Names, budget and
+ * errors are those of the archive's reader, {@code archive/values/avro/schema.py}.
+ *
+ * <p>Source: Apache Avro 1.11 specification, "Names", "Logical Types".
+ */
+final class AvroType {
+    static final int LEVELS = 100; // of types in types, and of values in values
+    private static final int TYPES = 10_000; // of a schema with all references unfolded
+    private static final int CHARACTERS = 1000; // of a name
+    private static final Set<String> PRIMITIVES = new HashSet<>(Arrays.asList(
+            "null", "boolean", "int", "long", "float", "double", "bytes", "string"));
+    private static final Set<String> LOGICAL = new HashSet<>(Arrays.asList(
+            "int date", "int time-millis", "long time-micros", "long timestamp-millis",
+            "long timestamp-micros", "long timestamp-nanos", "long local-timestamp-millis",
+            "long local-timestamp-micros", "long local-timestamp-nanos"));
+
+    final String kind;
+    final String name; // full; empty where it has none
+    String logical = ""; // of numbers alone: nobody asks for it of others
+    int size; // bytes of a fixed
+    int symbols;
+    List<String> fields = new ArrayList<>(); // names, of a record
+    List<AvroType> parts = new ArrayList<>(); // fields, branches, or the items
+    int types = 1; // that it unfolds to; a type inside itself is one
+    private int levels = 1;
+
+    private AvroType(String kind, String name) {
+        this.kind = kind;
+        this.name = name;
+    }
+
+    /** Returns the type of a schema; an IllegalArgumentException says what is wrong with it. */
+    static AvroType parse(JsonNode definition) {
+        return new Parser().type(definition, "");
+    }
+
+    static String shortName(String name) {
+        return name.substring(name.lastIndexOf('.') + 1);
+    }
+
+    /** Returns the one type beside null of a union, itself where it is none; null: there are more. */
+    AvroType plain() {
+        if (!kind.equals("union")) {
+            return this;
+        }
+        AvroType plain = null;
+        for (AvroType branch : parts) {
+            if (!branch.kind.equals("null")) {
+                if (plain != null) {
+                    return null;
+                }
+                plain = branch;
+            }
+        }
+        return plain;
+    }
+
+    /** Tells whether it holds another type of its short name, whatever the namespace. */
+    boolean holdsNamesake(AvroType kind, Set<AvroType> met) {
+        for (AvroType part : kind.parts) {
+            boolean alike = part != this && shortName(part.name).equals(shortName(name));
+            if (alike && !part.name.isEmpty() || met.add(part) && holdsNamesake(part, met)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private AvroType counted(List<AvroType> added) {
+        for (AvroType part : added) {
+            types += part.types;
+            levels = Math.max(levels, part.levels + 1);
+            require(types <= TYPES, "it unfolds to more than " + TYPES + " types");
+            require(levels <= LEVELS, "it is nested more than " + LEVELS + " levels deep");
+        }
+        return this;
+    }
+
+    private static void require(boolean holds, String otherwise) {
+        if (!holds) {
+            throw new IllegalArgumentException(otherwise);
+        }
+    }
+
+    /** Reads one schema; holds the named types met so far. */
+    private static final class Parser {
+        private final Map<String, AvroType> named = new HashMap<>();
+        private final Map<String, JsonNode> definitions = new HashMap<>();
+        private int level = 0;
+
+        AvroType type(JsonNode definition, String space) {
+            level++;
+            require(level <= LEVELS, "it is nested more than " + LEVELS + " levels deep");
+            AvroType type = definition.isArray() ? union(definition, space)
+                    : definition.isTextual() ? reference(definition.textValue(), space)
+                            : object(definition, space);
+            level--;
+            return type;
+        }
+
+        private AvroType union(JsonNode definition, String space) {
+            AvroType union = new AvroType("union", "");
+            for (JsonNode branch : definition) {
+                union.parts.add(type(branch, space));
+                union.counted(union.parts.subList(union.parts.size() - 1, union.parts.size()));
+            }
+            return union;
+        }
+
+        private AvroType object(JsonNode definition, String space) {
+            JsonNode inner = definition.path("type");
+            if (inner.isContainerNode()) {
+                return type(inner, space);
+            }
+            String kind = text(inner);
+            switch (kind) {
+                case "record":
+                case "error":
+                case "enum":
+                case "fixed":
+                    return named(definition, kind.equals("error") ? "record" : kind, space);
+                case "array":
+                case "map":
+                    AvroType whole = new AvroType(kind, "");
+                    whole.parts.add(type(definition.path(kind.equals("array") ? "items" : "values"), space));
+                    return whole.counted(whole.parts);
+                default:
+                    return PRIMITIVES.contains(kind) ? primitive(definition, kind) : reference(kind, space);
+            }
+        }
+
+        private static AvroType primitive(JsonNode definition, String kind) {
+            AvroType type = new AvroType(kind, "");
+            String logical = definition.path("logicalType").asText();
+            type.logical = LOGICAL.contains(kind + " " + logical) ? logical : "";
+            return type;
+        }
+
+        private AvroType reference(String name, String space) {
+            if (PRIMITIVES.contains(name)) {
+                return new AvroType(name, "");
+            }
+            AvroType near = space.isEmpty() || name.contains(".") ? null : named.get(space + "." + name);
+            AvroType referred = near == null ? named.get(name) : near;
+            require(referred != null, "it names a type that it does not define");
+            return referred;
+        }
+
+        private AvroType named(JsonNode definition, String kind, String space) {
+            String name = text(definition.path("name"));
+            JsonNode given = definition.get("namespace");
+            String around = given == null ? space : given.isNull() ? "" : text(given);
+            name = around.isEmpty() || name.contains(".") ? name : around + "." + name;
+            AvroType known = named.get(name);
+            if (known != null) {
+                require(definitions.get(name).equals(definition), "it defines a type twice");
+                return known;
+            }
+            AvroType type = new AvroType(kind, name);
+            named.put(name, type);
+            definitions.put(name, definition);
+            if (kind.equals("enum")) {
+                type.symbols = definition.path("symbols").size();
+                type.types += type.symbols;
+            } else if (kind.equals("fixed")) {
+                JsonNode size = definition.path("size");
+                require(size.canConvertToInt() && size.intValue() >= 0, "a fixed has no size");
+                type.size = size.intValue();
+            } else {
+                fill(type, definition.path("fields"), name.substring(0, Math.max(0, name.lastIndexOf('.'))));
+            }
+            return type.counted(new ArrayList<>());
+        }
+
+        /** Give a record its fields, counted one by one. Until then it is one, for what it is in. */
+        private void fill(AvroType record, JsonNode fields, String space) {
+            AvroType whole = new AvroType("record", "");
+            for (JsonNode field : fields) {
+                AvroType type = type(field.path("type"), space);
+                whole.counted(Arrays.asList(type));
+                record.parts.add(type);
+                record.fields.add(text(field.path("name")));
+            }
+            require(new HashSet<>(record.fields).size() == record.fields.size(), "two fields are named alike");
+            record.types = whole.types;
+            record.levels = whole.levels;
+        }
+
+        private static String text(JsonNode node) {
+            require(node.isTextual() && node.textValue().length() <= CHARACTERS, "a name is none, or too long");
+            return node.textValue();
+        }
+    }
+}
