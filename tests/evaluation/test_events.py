@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import EvaluationError
-from workbench.evaluation import event_report, joined
+from workbench.evaluation import event_report, ground_truth, joined
 
 DAY = pd.Timestamp("2026-01-12T00:00:00Z")
 SPAN = (DAY, DAY + pd.Timedelta(days=2))
@@ -138,3 +138,16 @@ def test_no_sensors_are_refused():
     with pytest.raises(EvaluationError) as caught:
         event_report(alerts(), LABELS, span=SPAN, sensors=[])
     assert str(caught.value) == "no sensor is named, at least one is needed"
+
+
+def test_where_nobody_labelled_no_alert_is_false_and_nothing_was_missed():
+    labels = ground_truth("").faults
+    alerts = pd.DataFrame({"sensor": ["p"], "start": [1000], "stop": [2000]})
+    span = (pd.Timestamp(0, tz="UTC"), pd.Timestamp(10, unit="s", tz="UTC"))
+
+    report = event_report(alerts, labels, span=span, sensors=["p"])
+
+    figures = report.metrics(is_labelled=False)
+    assert figures.keys() == report.metrics().keys()
+    known = {name: value for name, value in figures.items() if value is not None}
+    assert known == {"alerts": 1, "alarm_share": pytest.approx(0.1)}

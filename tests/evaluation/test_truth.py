@@ -230,3 +230,15 @@ def test_an_alert_in_an_event_that_began_before_the_span_is_not_false():
     report = evaluation.event_report(episodes, labels, span=SPAN, sensors=["a"])
 
     assert (report.events, report.alerts, report.false_alerts) == (0, 1, 0)
+
+
+def test_what_nobody_knows_and_what_was_answered_have_the_columns_of_a_file(said, tmp_path):
+    said((1, "true", "pump-1", 1, 2, "a"))
+    path = tmp_path / "labels.csv"
+    path.write_text("sensor,start,stop\npump-1,2026-01-05T01:00:00Z,2026-01-05T02:00:00Z\n")
+    labels = evaluation.read_labels(path)
+
+    for source in ("", f"feedback:plant@{UNTIL}"):
+        faults = evaluation.ground_truth(source).faults
+        assert faults.dtypes[["start", "stop"]].equals(labels.dtypes[["start", "stop"]])
+        assert list(faults.columns) == list(labels.columns)

@@ -136,8 +136,15 @@ class EventReport(HasCard):
         rows = [{str(name): value for name, value in row.items()} for row in kinds]
         return Card("event report", "", facts, rows)
 
-    def metrics(self) -> dict[str, float | int | None]:
-        """Return the figures as one flat mapping for JSON; None where a figure does not exist."""
+    def metrics(self, *, is_labelled: bool = True) -> dict[str, float | int | None]:
+        """Return the figures as one flat mapping for JSON; None where a figure does not exist.
+
+        Parameters
+        ----------
+        is_labelled
+            Whether anybody looked for events. Where nobody did, no alert is false, nothing was
+            missed, and only alerts and the time in alarm are figures.
+        """
         names = (
             "recall", "precision", "f1", "delay_median_s", "delay_p90_s", "alarm_share",
             "false_alerts_per_sensor_day",
@@ -148,7 +155,8 @@ class EventReport(HasCard):
         }
         counts = ("events", "found", "alerts", "false_alerts")
         figures.update({name: getattr(self, name) for name in counts})
-        return figures
+        needed = () if is_labelled else figures.keys() - {"alerts", "alarm_share"}
+        return figures | dict.fromkeys(needed)
 
 
 def event_report(

@@ -20,4 +20,5 @@ from .style import NORMAL as NORMAL
 from .style import SCORE as SCORE
 from .style import STYLE as STYLE
 from .style import label as label
+from .style import stacked as stacked
 from .sweeps import parameter_map as parameter_map

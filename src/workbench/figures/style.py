@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,28 @@ def label(name: str) -> str:
     if measured & set(words[:-1]):
         return f"{' '.join(words[:-1])}, {letter}"
     return name
+
+
+def stacked(names: Iterable[str], *, first: Iterable[str] = (), most: int = 12) -> list[str]:
+    """Return those of many sensors or channels that are drawn one below the other in a report.
+
+    Parameters
+    ----------
+    names
+        All, in the order in which they are drawn.
+    first
+        Those of `names` that are to be among them, before others.
+    most
+        How many a picture holds that a person looks through.
+
+    Examples
+    --------
+    >>> stacked(["a", "b", "c", "d"], first=["d", "d", "gone"], most=2)
+    ['a', 'd']
+    """
+    every = list(names)
+    chosen = [*dict.fromkeys(name for name in [*first, *every] if name in set(every))][:most]
+    return [name for name in every if name in chosen]
 
 
 def days(times: Times) -> Floats:

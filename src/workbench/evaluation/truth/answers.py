@@ -17,12 +17,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from workbench import files
 from workbench.endpoints import home
 from workbench.errors import EvaluationError, TimesError
-from workbench.times import Time, instant_ms
+from workbench.times import Time, instant_ms, timestamps
 
 WITHDRAWN = "withdrawn"
 VERDICTS = ("true", "false", "known", "missed", WITHDRAWN)
@@ -168,7 +169,7 @@ def answered_spans(
     ]
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     for name in ("start", "stop"):
-        frame[name] = pd.to_datetime(frame[name].astype("int64"), unit="ms", utc=True)
+        frame[name] = timestamps(frame[name].to_numpy(np.int64))
     return frame.sort_values(["sensor", "start"], kind="stable", ignore_index=True)
 
 
