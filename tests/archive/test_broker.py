@@ -403,6 +403,57 @@ def test_both_is_the_archive_and_what_is_not_offloaded_yet(services):
 
 
 @pytest.mark.pulsar
+def test_both_refuses_a_hole_before_the_archives_last_ledger(services, tmp_path):
+    from workbench.broker import connect
+    from workbench.services import offload
+
+    topic = "persistent://public/default/hole"
+    files, bucket = bucket_files(services)
+    before = set(files.find(bucket))
+    for i in range(3):
+        with connect() as client:
+            client.create_producer(topic).send(json.dumps({"i": i}).encode())
+        offload(topic)
+    for key in set(files.find(bucket)) - before:
+        files.get_file(key, str(tmp_path / key.rpartition("/")[2]))
+    opened = archive.open(str(tmp_path), schemas={})
+    _, middle, last = opened.topic(topic).ledgers
+    whole = replay(topic, source="both", archive=opened)
+    for path in tmp_path.glob(f"*-ledger-{middle.id}*"):
+        path.unlink()
+    cut = archive.open(str(tmp_path), schemas={})
+
+    with pytest.raises(ReplayError) as refused:
+        replay(topic, source="both", archive=cut)
+
+    assert whole["i"].tolist() == [0, 1, 2]
+    assert str(refused.value) == (
+        f"ledger {middle.id} of {topic}, 1 entries, is at the broker and not in the archive, where "
+        f"later ones are, up to {last.id}\n"
+        "  source='broker' reads all that the broker has; workbench archive check"
+    )
+    assert replay(topic, source="broker")["i"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.pulsar
+def test_both_says_that_a_message_has_its_end_at_the_broker(services, pulsar, tmp_path):
+    from workbench.broker import connect
+
+    topic = "persistent://public/default/cut"
+    with connect() as client:
+        client.create_producer(topic).send(b"whole")
+    fields = (26, b"x"), (27, 2), (28, 4), (29, 0)
+    pulsar.ledger(tmp_path, [pulsar.entry(b"ab", *fields)], topic="public/default/persistent/cut")
+    opened = archive.open(str(tmp_path), schemas={})
+
+    said = "1 messages in chunks and 0 messages of transactions of .* have no end in the archive"
+    with pytest.warns(ArchiveWarning, match="not among those"), pytest.warns(match=said):
+        both = replay(topic, source="both", archive=opened)
+
+    assert len(both) == 1
+
+
+@pytest.mark.pulsar
 def test_a_broker_serves_values_by_the_schema_that_each_was_sent_with(services):
     from workbench.broker import connect
 

@@ -50,7 +50,8 @@ def replay(
         ISO-8601 UTC; None or empty is unbounded.
     source
         `archive`: what is offloaded. `broker`: what the broker serves. `both`: the archive,
-        then what the broker holds behind its last entry, so without a gap or a duplicate.
+        then what the broker holds behind its last entry, so without a duplicate; a gap is refused,
+        and a message that lies across the seam is told.
         `kafka`: what Kafka still has, by its records' timestamps; a warning tells what it has
         deleted of the span, the manifest the earliest offset and time of each partition. A topic
         `kafka://NAME` is read so unless an archive is given.
@@ -79,7 +80,8 @@ def replay(
     Raises
     ------
     ReplayError
-        If there is no such source, no archive is known, or the broker does not answer.
+        If there is no such source, no archive is known, the broker does not answer, or, for `both`,
+        has ledgers that the archive lacks before its last one.
     ArchiveError
         If the topic is not there, or anything is wrong with its bytes.
     """
@@ -109,13 +111,14 @@ def replay(
         return _from_broker(name, start, stop, columns, by)
     history = opened.topic(topic, generation)
     if source == "both":
-        _warn_of_strangers(history)
+        _check_seam(history)
         live = _after(history, start, stop, columns, by)
     frame = _frame(history, start, stop, columns, by, compacted=compacted)
     manifest = history.manifest(start, stop, by)
     if compacted:
         manifest["compacted"] = True
     if source == "both":
+        _warn_of_cut(history)
         manifest["not_offloaded"] = live.attrs["manifest"]["messages"]
         frame = pd.concat([frame, live], ignore_index=True) if len(live) else frame
         frame = _by_partition(frame)
@@ -151,27 +154,56 @@ def _warn_of_past(topic: str) -> None:
     )
 
 
-def _warn_of_strangers(topic: Topic) -> None:
-    """Say which ledgers of the archive the broker does not count as the topic's.
+def _check_seam(topic: Topic) -> None:
+    """Refuse what would leave a hole between archive and broker; say what the broker does not know.
 
-    A topic that was deleted and made anew leaves such, and so does a trimming that failed; which of
-    the two it was, nobody can say any more, so the rows stay. Source: apache/pulsar 4.0.8,
-    PersistentTopicsBase.internalGetInternalStats.
+    A topic that was deleted and made anew leaves ledgers that the broker does not count as the
+    topic's, and so does a trimming that failed; which of the two it was, nobody can say any more,
+    so the rows stay. Source: apache/pulsar 4.0.8, PersistentTopicsBase.internalGetInternalStats.
     """
     if not endpoints().admin:
         return
     strangers = []
     for part in {ledger.topic for ledger in topic.ledgers}:
         stats = broker.get_or_none(f"{broker.rest_path(part)}/internalStats")
-        ids = {ledger["ledgerId"] for ledger in stats["ledgers"]} if stats else set()
-        strangers += [
-            ledger for ledger in topic.ledgers if ledger.topic == part and ledger.id not in ids
-        ]
+        theirs = stats["ledgers"] if stats else []
+        entries = {ledger["ledgerId"]: ledger["entries"] for ledger in theirs}
+        mine = [ledger for ledger in topic.ledgers if ledger.topic == part]
+        _check_holes(part, entries, {ledger.id for ledger in mine})
+        strangers += [ledger for ledger in mine if ledger.id not in entries]
     if strangers:
         warnings.warn(
             f"{len(strangers)} of {len(topic.ledgers)} ledgers in the archive are not among those "
             f"that the broker has of {topic.name}, the first is {strangers[0].id}: left by a topic "
             "of this name that was deleted, or by a trimming that failed; their rows are read too",
+            ArchiveWarning,
+            stacklevel=3,
+        )
+
+
+def _check_holes(topic: str, entries: Mapping[int, int], archived: set[int]) -> None:
+    """Refuse ledgers of the broker that lie before the archive's last one and are not in it."""
+    holes = [
+        ledger
+        for ledger, count in sorted(entries.items())
+        if count and ledger < max(archived) and ledger not in archived
+    ]
+    if holes:
+        others = f" (and {len(holes) - 1} others)" if len(holes) > 1 else ""
+        raise ReplayError(
+            f"ledger {holes[0]} of {topic}, {entries[holes[0]]} entries, is at the broker and not "
+            f"in the archive, where later ones are, up to {max(archived)}{others}",
+            hint="source='broker' reads all that the broker has; workbench archive check",
+        )
+
+
+def _warn_of_cut(topic: Topic) -> None:
+    """Say what begins in the archive and ends at the broker, so that neither has it whole."""
+    if topic.unfinished or topic.undecided:
+        warnings.warn(
+            f"{topic.unfinished} messages in chunks and {len(topic.undecided)} messages of "
+            f"transactions of {topic.name} have no end in the archive: where the broker has it, "
+            "they are not read; source='broker' reads them",
             ArchiveWarning,
             stacklevel=3,
         )
