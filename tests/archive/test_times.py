@@ -194,3 +194,22 @@ def test_nested_times_of_any_year_are_shown():
     }  # fmt: skip
     assert "33658-09-27" in "".join(archive.text_lines(table.to_batches(), "csv"))
     assert "33658-09-27" in archive.text_table(table.to_batches())
+
+
+def test_lists_of_maps_and_of_fixed_bytes_are_objects_in_a_frame():
+    maps = pa.list_(pa.map_(pa.string(), pa.int64()))
+    table = pa.table(
+        {
+            "maps": pa.array([[[("x", 1)], []], None], maps),
+            "fixed": pa.array([[b"ab", None], []], pa.list_(pa.binary(2))),
+            "inside": pa.array([{"maps": [[("y", 2)]]}, None], pa.struct([("maps", maps)])),
+        }
+    )
+
+    frame = archive.to_frame(table)
+
+    assert frame.to_dict("list") == {
+        "maps": [[[("x", 1)], []], None],
+        "fixed": [[b"ab", None], []],
+        "inside": [{"maps": [[("y", 2)]]}, None],
+    }

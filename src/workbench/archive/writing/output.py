@@ -98,6 +98,11 @@ def _is_plain(column: pa.ChunkedArray) -> bool:
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.unit != "ns":
         return _lies_within(column, _FIRST_NS_S, _STOP_NS_S)
+    if pa.types.is_nested(kind):
+        try:
+            pa.array([], kind).to_pandas()
+        except pa.ArrowNotImplementedError:  # lists of maps and of fixed
+            return False
     return not any(_is_beyond(chunk) for chunk in column.chunks)
 
 
