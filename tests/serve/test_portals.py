@@ -88,7 +88,7 @@ def test_a_statement_is_read_as_it_is_written(serve, connect, text, answer, prep
 def test_what_is_explained_is_described_without_running_it(serve, connect):
     connection = connect(serve())
     long = "select sum(sqrt(a.range * b.range)) from range(10000000) a, range(10000) b"
-    timer = threading.Timer(20, connection.cancel)  # were it run, it would end as a failure
+    timer = threading.Timer(20, connection.cancel_safe)  # were it run, it would end as a failure
     timer.start()
 
     lines = connection.execute("explain " + long, prepare=True).fetchall()
