@@ -6,6 +6,7 @@ import json
 import pytest
 
 from workbench import archive
+from workbench.archive import statistics
 
 DAY_MS = 86_400_000
 
@@ -81,3 +82,11 @@ def test_a_ledger_of_chunks_that_were_no_message_is_read_again(pulsar, tmp_path,
     chunk(0)  # the ledger with its beginning is there late
 
     assert rows() == 1
+
+
+def test_what_another_reader_met_says_nothing(folder, monkeypatch):
+    archive.open(str(folder)).topic("fans").messages()
+    path = statistics._path(archive.open(str(folder)).url, "a/b/persistent/fans", ".json")
+    monkeypatch.setattr(statistics, "READER", "workbench.archive 0")
+
+    assert statistics._path(archive.open(str(folder)).url, "a/b/persistent/fans", ".json") != path

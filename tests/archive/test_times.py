@@ -196,6 +196,14 @@ def test_nested_times_of_any_year_are_shown():
     assert "33658-09-27" in archive.text_table(table.to_batches())
 
 
+def plain(value):
+    """Lists for arrays, at any depth: pyarrow 13 and later give these."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    is_many = isinstance(value, list | np.ndarray)
+    return [plain(inner) for inner in value] if is_many else value
+
+
 def test_lists_of_maps_and_of_fixed_bytes_are_objects_in_a_frame():
     maps = pa.list_(pa.map_(pa.string(), pa.int64()))
     table = pa.table(
@@ -208,7 +216,7 @@ def test_lists_of_maps_and_of_fixed_bytes_are_objects_in_a_frame():
 
     frame = archive.to_frame(table)
 
-    assert frame.to_dict("list") == {
+    assert {name: plain(list(frame[name])) for name in frame} == {
         "maps": [[[("x", 1)], []], None],
         "fixed": [[b"ab", None], []],
         "inside": [{"maps": [[("y", 2)]]}, None],

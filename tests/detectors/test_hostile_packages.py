@@ -572,7 +572,7 @@ HOSTILE = {
     level_in_a_format_without: "the package has format 1 and level 'sensor': 2 is with level, "
     "1 without",
     levels_that_are_nowhere: "the state has arrays none, expected level_centre, level_ends, "
-    "level_golden, level_names, level_spread",
+    "level_golden, level_names, level_spread, level_taught",
     level_of_nothing: "the specification is not complete, so it was not written by save",
     levels_that_nothing_asks_for: "the state has arrays centre, depth, feature, feature_centre, "
     "feature_spread, left, level_centre, offset, reach_gain, reach_high, reach_low, right, roots, "
@@ -709,7 +709,12 @@ HOSTILE_LEVELS = {
         "array level_centre has shape (2, 2), expected (2, 1)",
     ),
     "no sensor at all": (
-        {CENTRE: np.zeros((0, 1)), SPREAD: np.zeros((0, 1)), "level_ends": np.zeros(0, np.int64)},
+        {
+            CENTRE: np.zeros((0, 1)),
+            SPREAD: np.zeros((0, 1)),
+            "level_taught": np.zeros((0, 1), np.int64),
+            "level_ends": np.zeros(0, np.int64),
+        },
         "array level_ends does not say where the names of sensors end",
     ),
     "whole numbers": (
@@ -729,9 +734,17 @@ HOSTILE_LEVELS = {
         "array level_ends does not say where the names of sensors end",
     ),
     "names that are no text": (
-        {"level_names": np.array([-1])},
+        {"level_names": np.array([0xFFFF])},
         "array level_names holds what is no name: 'utf-8' codec can't decode byte 0xff in position "
         "0: invalid start byte",
+    ),
+    "bytes behind the names": (
+        {"level_names": np.array([0x636261])},
+        "array level_ends does not say where the names of sensors end",
+    ),
+    "a spread that may be taught": (
+        {"level_taught": np.full((2, 1), 2)},
+        "array level_taught holds what is neither 0 nor 1",
     ),
     "one sensor twice": (
         {"level_names": _names("a", "a")},

@@ -509,6 +509,29 @@ def test_a_refit_keeps_the_level_of_a_sensor_that_was_silent(plant, fitted):
     assert np.isfinite(scores_of(again.detector, plant)).sum() == len(plant) - 3 * 7
 
 
+def test_a_refit_keeps_the_spread_of_a_channel_that_stood_still():
+    sizes = {"large": (5e3, 1e3), "other": (5e3, 1e3), "small": (5.0, 1.0)}
+    before = detectors.fit(SPEC, unlike(sizes=sizes), sensor="pump")
+    span = unlike(sizes=sizes, seed=4)
+    span.loc[span["pump"] == "small", "flow"] = 5.0
+    nothing = np.zeros(len(span), dtype=bool)
+    asked = {"sensor": "pump", "terms": detectors.Terms(1.0, RULE), "left_out": nothing,
+             "alarm": nothing}  # fmt: skip
+
+    first = detectors.fit(SPEC, span, sensor="pump")
+    again = detectors.fit_again(before.spec, span, before=before, **asked)
+
+    assert first.levels.spread[2] == pytest.approx(1e3, rel=0.2)
+    assert first.levels.taught[:, 0].tolist() == [1, 1, 0]
+    assert first.card().facts["spread of the others"] == "flow of 1"
+    assert again.detector.levels.spread[2] == before.levels.spread[2]
+    assert again.detector.levels.taught.all()
+    faulty = unlike(sizes=sizes, seed=5)
+    faulty.loc[faulty["pump"] == "small", "flow"] += 30.0
+    scores = scores_of(again.detector, faulty)
+    assert np.nanmedian(scores[(faulty["pump"] == "small").to_numpy()]) > again.threshold
+
+
 def test_a_replayed_schedule_keeps_levels_as_a_refit_does(plant):
     policy = {"every_readings": 300, "trailing_readings": 450}
     silent = plant[(plant["pump"] != "middle") | (plant.index < 450) | (plant.index > 1000)]

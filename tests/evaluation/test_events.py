@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from workbench.errors import EvaluationError
-from workbench.evaluation import event_report, ground_truth, joined
+from workbench.evaluation import event_report, ground_truth, joined, labelled, read_labels
 
 DAY = pd.Timestamp("2026-01-12T00:00:00Z")
 SPAN = (DAY, DAY + pd.Timedelta(days=2))
@@ -151,3 +151,18 @@ def test_where_nobody_labelled_no_alert_is_false_and_nothing_was_missed():
     assert figures.keys() == report.metrics().keys()
     known = {name: value for name, value in figures.items() if value is not None}
     assert known == {"alerts": 1, "alarm_share": pytest.approx(0.1)}
+
+
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_sensors_that_are_numbers_are_those_that_labels_call_by_their_text(tmp_path, kind):
+    path = tmp_path / "labels.csv"
+    path.write_text("sensor,start,stop\n7,2026-01-05T01:00:00Z,2026-01-05T02:00:00Z\n")
+    labels = read_labels(path)
+    start = pd.Timestamp("2026-01-05T01:30:00Z")
+    alerts = pd.DataFrame({"sensor": [kind(7)], "start": [start], "stop": [start]})
+    span = (pd.Timestamp("2026-01-05", tz="UTC"), pd.Timestamp("2026-01-06", tz="UTC"))
+
+    report = event_report(alerts, labels, span=span, sensors=[kind(7), kind(8)])
+
+    assert (report.events, report.found, report.false_alerts) == (1, 1, 0)
+    assert labelled([start.value // 10**6], [kind(7)], labels).tolist() == [True]

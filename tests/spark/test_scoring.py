@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from workbench import detectors, replay
 from workbench.detectors import EpisodeRule
 from workbench.errors import DetectorError
+from workbench.spark import scoring
 
 from .conftest import MARKS
 
@@ -198,3 +200,34 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_read(spark, tmp_pat
     assert said(readings, time="day").startswith("column 'day' is string, expected timestamp")
     assert said(readings, lateness_ms=0) == "lateness is 0 ms, at least 1 is needed"
     assert room.score(readings, package, sensor="s", time="t").columns[-1] == "score"
+
+
+def test_a_reading_of_no_sensor_makes_no_other_of_numbers_beyond_a_double(tmp_path):
+    numbers, rng = [2**60 + 1, 2**60 + 2], np.random.default_rng(7)
+    frame = pd.DataFrame(
+        {
+            "machine": np.repeat(numbers, 200),
+            "event_time": np.tile(60_000 * np.arange(200), 2),
+            "flow": rng.normal(np.repeat([5.0, 5000.0], 200), np.repeat([1.0, 1000.0], 200)),
+        }
+    )
+    package = packaged(
+        tmp_path / "p", frame, sensor="machine", channels=["flow"], level="sensor", window=2
+    )
+    expected = detectors.score_readings(package.detector, frame, sensor="machine")
+    table = pa.table(
+        {
+            "machine": pa.array([None, *frame["machine"]], pa.int64()),
+            scoring.TIME_MS: pa.array([0, *frame["event_time"]], pa.int64()),
+            "flow": pa.array([1.0, *frame["flow"]]),
+            scoring.LEFT_OUT: pa.array([False] * 401),
+            **{place: pa.array([0] * 401, pa.int64()) for place in scoring.PLACES},
+        }
+    )
+
+    asked = scoring._Scoring.of(str(tmp_path / "p"), "machine")
+    scored = asked.scored(iter(table.to_batches(max_chunksize=50)))
+
+    given = np.concatenate([scores for _, scores, _ in scored])
+    np.testing.assert_allclose(given[1:], expected, rtol=1e-9)
+    assert np.isfinite(expected).sum() == 398

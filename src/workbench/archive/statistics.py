@@ -4,8 +4,8 @@ The index bounds neither event time nor publish time, so the first read of an in
 all ledgers; later ones skip those that surely hold nothing. Where no schema is known, the fields
 are those of all values, so all are looked at once. Two small files for each topic, its partitions
 together, in a folder of the archive below `workbench.endpoints.home()`: a read of one topic of a
-fleet loads and writes what is known of that one. Keyed by object and etag; they may be deleted at
-any time.
+fleet loads and writes what is known of that one. Keyed by reader, object and etag; they may be
+deleted at any time.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from workbench.archive.messages import times
 from workbench.archive.selection import BY, Selection
 from workbench.endpoints import home
 
+READER = "workbench.archive 2"  # raise it when the same bytes would give other rows
 Bounds = list[int]  # smallest, largest of each of BY, ms; empty for no messages
 
 
@@ -93,7 +94,8 @@ class FieldKinds:
 
 def _path(url: str, topic: str, ending: str) -> Path:
     folder, name = (
-        hashlib.sha256(text.encode()).hexdigest()[:16] for text in (url, split_partition(topic)[0])
+        hashlib.sha256(text.encode()).hexdigest()[:16]
+        for text in (f"{READER} {url}", split_partition(topic)[0])
     )
     return home() / "archive" / folder / f"{name}{ending}"
 

@@ -32,7 +32,7 @@ from workbench.archive.ledgers import (
     read_messages,
 )
 from workbench.archive.selection import Selection
-from workbench.archive.statistics import Statistics
+from workbench.archive.statistics import READER, Statistics
 from workbench.archive.values.custom import custom_decoder, custom_values
 from workbench.archive.values.decoding import Decoder, make_decoder, open_values
 from workbench.archive.values.encoded import encoded_values
@@ -47,7 +47,6 @@ from workbench.errors import ArchiveError
 from workbench.times import Time
 
 _T = TypeVar("_T")
-READER = "workbench.archive 1"  # raise it when the same bytes would give other rows
 _SAMPLE = 1000  # messages of a ledger looked at where JSON has no schema
 _CARD_BYTES = 32 << 20  # of a topic, up to which its messages are read to be shown
 

@@ -16,7 +16,7 @@ from workbench.detectors.leveling.levels import HUGE, PREFIX, Levels, read_level
 from workbench.detectors.methods import parts, reach
 from workbench.detectors.methods.features import SHAPES, features, parse_features
 from workbench.detectors.methods.method import Method, Params, checked_state
-from workbench.detectors.specs import method_of, unleveled
+from workbench.detectors.specs import clocks_of, method_of, unleveled
 from workbench.errors import DetectorError
 
 GOLDEN = 16  # training windows kept with a detector
@@ -72,7 +72,10 @@ class Fitted(HasCard):
 
     def _level(self) -> None:
         """Read the levels, and make the detector of levelled windows."""
-        levels, places = read_levels(self.state, len(self.channels), len(self.golden))
+        golden = checked_windows(self, self.golden)
+        if not np.isfinite(golden[~np.isnan(golden)]).all():
+            raise DetectorError("the golden windows hold infinity")
+        levels, places = read_levels(self.state, len(self.channels), len(golden))
         rest = {name: array for name, array in self.state.items() if not name.startswith(PREFIX)}
         bare = Fitted(unleveled(self.spec), rest, levels.leveled(self.golden, places))
         for name, value in (("levels", levels), ("bare", bare), ("_ready", places)):
@@ -81,6 +84,8 @@ class Fitted(HasCard):
     def card(self) -> Card:
         """Return what a notebook shows of it."""
         learnt = {"learnt": size(sum(array.nbytes for array in self.state.values()))}
+        if self.levels is not None:
+            learnt |= self.levels.facts(self.channels)
         return Card("detector", str(self.spec["name"]), {**self.spec, "name": "", **learnt})
 
     def _check_state(self) -> None:
@@ -212,8 +217,10 @@ class Fitted(HasCard):
         return has, places[has], self.levels.leveled(windows[has], places[has])
 
     def following(self, before: Fitted) -> Fitted:
-        """Return this detector with the levels of sensors that only the one before it has."""
-        if self.levels is None or before.levels is None or before.channels != self.channels:
+        """Return this detector with the levels that only the one before it has learnt."""
+        mine, theirs = (clocks_of(detector.spec) for detector in (self, before))
+        alike = before.channels == self.channels and mine == theirs
+        if self.levels is None or before.levels is None or not alike:
             return self
         levels = self.levels.with_those_of(before.levels)
         golden = levels.places(self.levels.names[place] for place in self._ready)

@@ -25,7 +25,7 @@ from workbench.arrays import Ints
 from workbench.cards import Card, HasCard
 from workbench.errors import EvaluationError
 from workbench.evaluation.alarm_time import AlarmTime, alarm_time, judged_s
-from workbench.evaluation.labels import labelled
+from workbench.evaluation.labels import by_name, labelled
 from workbench.times import epoch_ms
 
 DAY_MS = 86_400_000
@@ -180,8 +180,8 @@ def event_report(
         What was scored, [start, stop), UTC. Events and episodes that start outside are not counted;
         an episode in an event that began before it is not false.
     sensors
-        Those scored; events and episodes of others are not counted. A quiet sensor belongs here
-        too: it adds to the sensor-days.
+        Those scored, by name or number; events and episodes of others are not counted. A quiet
+        sensor belongs here too: it adds to the sensor-days.
     left_out
         Spans, as labels are, that are not judged: neither alerts nor events that start in one, nor
         its time.
@@ -196,11 +196,14 @@ def event_report(
     The module's first lines say what counts as found and as false.
     """
     start_ms, stop_ms = epoch_ms(pd.Series(span, dtype=object))
-    names = sorted(set(sensors))
+    names = sorted({*by_name(list(sensors))} - {None})
     if stop_ms <= start_ms:
         raise EvaluationError(f"the span stops at {span[1]}, not after its start {span[0]}")
     if not names:
         raise EvaluationError("no sensor is named, at least one is needed")
+    episodes, labels = (rows.assign(sensor=by_name(rows["sensor"])) for rows in (episodes, labels))
+    if left_out is not None:
+        left_out = left_out.assign(sensor=by_name(left_out["sensor"]))
     alerts, events = (
         _outside(within(rows, names, start_ms, stop_ms), left_out) for rows in (episodes, labels)
     )

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from workbench.arrays import Bools, Ints
+from workbench.arrays import Bools, Ints, Objects
+from workbench.detectors import sensor_names
 from workbench.endpoints import located
 from workbench.errors import EvaluationError, TimesError, did_you_mean
 from workbench.times import epoch_ms, parse_column, timestamps
@@ -112,13 +113,19 @@ def _events(reader: csv.DictReader[str], path: Path) -> Iterator[_Event]:
         yield _Event(reader.line_num, sensor, start, stop, kind, tuple(channels.split()))
 
 
+def by_name(sensors: ArrayLike) -> Objects:
+    """Return what sensors are called, (n,): 7, 7.0 and "7" are one, as in the job."""
+    return np.array([*sensor_names(pd.Series(np.asarray(sensors))), None], dtype=object)[:-1]
+
+
 def labelled(times_ms: ArrayLike, sensors: ArrayLike, labels: pd.DataFrame) -> Bools:
     """Return which readings lie in a labelled event of their own sensor.
 
     Parameters
     ----------
     times_ms, sensors
-        Shape (n,): event time (epoch ms) and sensor of every reading, in any order.
+        Shape (n,): event time (epoch ms) and sensor of every reading, in any order; a number is
+        the sensor that a label calls by its text.
     labels
         As from `read_labels`.
 
@@ -129,9 +136,9 @@ def labelled(times_ms: ArrayLike, sensors: ArrayLike, labels: pd.DataFrame) -> B
     >>> labelled([0, 10, 20, 30, 20], ["a", "a", "a", "a", "b"], labels).tolist()
     [False, True, True, False, False]
     """
-    times, names = np.asarray(times_ms, dtype=np.int64), np.asarray(sensors)
+    times, names = np.asarray(times_ms, dtype=np.int64), by_name(sensors)
     inside = np.zeros(len(times), dtype=bool)
     starts, stops = epoch_ms(labels["start"]), epoch_ms(labels["stop"])
-    for sensor, start, stop in zip(labels["sensor"], starts, stops, strict=True):
+    for sensor, start, stop in zip(by_name(labels["sensor"]), starts, stops, strict=True):
         inside |= (names == sensor) & (times >= start) & (times < stop)
     return inside

@@ -103,8 +103,8 @@ def stacked(names: Iterable[str], *, first: Iterable[str] = (), most: int = 12) 
     >>> stacked(["a", "b", "c", "d"], first=["d", "d", "gone"], most=2)
     ['a', 'd']
     """
-    every = list(names)
-    chosen = [*dict.fromkeys(name for name in [*first, *every] if name in set(every))][:most]
+    every = dict.fromkeys(names)
+    chosen = {*[*dict.fromkeys(name for name in [*first, *every] if name in every)][:most]}
     return [name for name in every if name in chosen]
 
 

@@ -199,6 +199,8 @@ class _Scoring:
                 raise DetectorError(f"a reading of sensor {whose!r} has no {what}")
         table = pa.table([_column(batch, name) for name in names], names)
         readings: pd.DataFrame = table.to_pandas()
+        # a null beside whole numbers would make all of them floats, and other sensors
+        readings[self.sensor] = table[self.sensor].to_pandas(integer_object_nulls=True)
         return readings
 
     def _last(self, readings: pd.DataFrame) -> pd.DataFrame:
@@ -221,7 +223,7 @@ def _sensors(
         sensors = _column(batch, scoring.sensor)
         kind = sensors.type
         times_ms = _column(batch, TIME_MS).to_numpy()
-        codes, names = pd.factorize(sensors.to_pandas())
+        codes, names = pd.factorize(sensors.to_pandas(integer_object_nulls=True))
         for code in pd.unique(codes[~left_out & (codes >= 0)]):
             rows = (codes == code) & ~left_out
             if held and names[code] != name:

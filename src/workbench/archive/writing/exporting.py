@@ -28,7 +28,8 @@ from workbench import files
 from workbench.archive.catalogue import Ledger
 from workbench.archive.delivery import Delivery
 from workbench.archive.selection import Selection
-from workbench.archive.topic import READER, Topic
+from workbench.archive.statistics import READER
+from workbench.archive.topic import Topic
 from workbench.errors import ArchiveError
 from workbench.times import Time
 

@@ -37,7 +37,8 @@ from workbench.archive.delivery import Delivery, of_topic
 from workbench.archive.messages import STOP_MS
 from workbench.archive.parts import Part
 from workbench.archive.selection import Selection
-from workbench.archive.topic import READER, Topic
+from workbench.archive.statistics import READER
+from workbench.archive.topic import Topic
 from workbench.archive.writing.exporting import planned_columns, rows_by_day
 from workbench.errors import ArchiveError
 

@@ -33,6 +33,7 @@ SCHEMA = {
     "level_ends": "i8[s]",
     "level_centre": "f8[s,c]",
     "level_spread": "f8[s,c]",
+    "level_taught": "i8[s,c]",
     "level_golden": "i8[g]",
 }
 
@@ -47,11 +48,15 @@ class Levels:
         What the s sensors are called (`sensor_names`), ascending.
     centre, spread
         Shape (s, c), each channel in its own unit; spread > 0.
+    taught
+        Shape (s, c): 1 where the sensor's own readings gave the spread; 0 where its channel was
+        constant, and the spread is that of the other sensors.
     """
 
     names: tuple[str, ...]
     centre: Floats = field(repr=False)
     spread: Floats = field(repr=False)
+    taught: Ints = field(repr=False)
     _places: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +75,15 @@ class Levels:
         codes, each = pd.factorize(np.asarray([*sensors, None], dtype=object)[:-1])
         return np.append(self.places(each) >= 0, False)[codes]
 
+    def facts(self, channels: tuple[str, ...]) -> dict[str, str]:
+        """Return what a card says: how many sensors, and whose spread is that of the others."""
+        said = {"levels": f"{len(self.names):,} sensors"}
+        counts = (self.taught == 0).sum(axis=0)
+        constant = [
+            f"{channel} of {n:,}" for channel, n in zip(channels, counts.tolist(), strict=True) if n
+        ]
+        return said | ({"spread of the others": ", ".join(constant)} if constant else {})
+
     def leveled(self, windows: Floats, places: Ints) -> Floats:
         """Return windows (n, w, c) as deviations from the level of the sensor at each place."""
         centre, spread = self.centre[places][:, np.newaxis], self.spread[places][:, np.newaxis]
@@ -84,14 +98,23 @@ class Levels:
         return values
 
     def with_those_of(self, before: Levels) -> Levels:
-        """Return these, and of the sensors that have none here those of before."""
+        """Return these, and of the sensors that have none here those of before.
+
+        Of a channel that was constant here, and is what the other sensors say, the spread of before
+        stays: a sensor that stood still has not come to be of another size or unit.
+        """
         own = set(self.names)
         kept = [n for n, name in enumerate(before.names) if name not in own]
         names = np.array([*self.names, *(before.names[n] for n in kept)], dtype=object)
         order = np.argsort(names)
         centre = np.concatenate([self.centre, before.centre[kept]])[order]
-        spread = np.concatenate([self.spread, before.spread[kept]])[order]
-        return Levels(tuple(names[order]), centre, spread)
+        places = before.places(self.names)
+        stay = (self.taught == 0) & (places >= 0)[:, np.newaxis]
+        mine = np.where(stay, before.spread[places], self.spread)
+        taught = np.where(stay, before.taught[places], self.taught)
+        spread = np.concatenate([mine, before.spread[kept]])[order]
+        taught = np.concatenate([taught, before.taught[kept]])[order]
+        return Levels(tuple(names[order]), centre, spread, taught)
 
     def state(self, golden: Ints) -> State:
         """Return them as arrays, with the place of each golden window's sensor."""
@@ -103,6 +126,7 @@ class Levels:
             "level_ends": np.cumsum([*map(len, each)], dtype=np.int64),
             "level_centre": self.centre.copy(),
             "level_spread": self.spread.copy(),
+            "level_taught": self.taught.copy(),
             "level_golden": np.asarray(golden, dtype=np.int64),
         }
 
@@ -120,15 +144,19 @@ def read_levels(state: State, channels: int, golden: int) -> tuple[Levels, Ints]
     names = _names(held["level_names"].astype("<i8").tobytes(), held["level_ends"])
     if not (held["level_spread"] > 0).all():
         raise DetectorError("array level_spread holds a value that is not > 0")
+    if not np.isin(held["level_taught"], (0, 1)).all():
+        raise DetectorError("array level_taught holds what is neither 0 nor 1")
     places = held["level_golden"]
     if len(places) and not (0 <= places.min() <= places.max() < len(names)):
         raise DetectorError(f"array level_golden names a sensor that is none of {len(names)}")
-    return Levels(names, held["level_centre"], held["level_spread"]), places
+    centre, spread, taught = (held[f"level_{name}"] for name in ("centre", "spread", "taught"))
+    return Levels(names, centre, spread, taught), places
 
 
 def _names(joined: bytes, ends: Ints) -> tuple[str, ...]:
     sizes = np.diff(ends, prepend=0)
-    if not len(ends) or not (sizes > 0).all() or -(-int(ends[-1]) // 8) * 8 != len(joined):
+    is_whole = len(ends) and (sizes > 0).all() and -(-int(ends[-1]) // 8) * 8 == len(joined)
+    if not is_whole or any(joined[int(ends[-1]) :]):
         raise DetectorError("array level_ends does not say where the names of sensors end")
     starts = ends - sizes
     try:
@@ -182,16 +210,17 @@ def learn(
         )
     kept = enough[codes]
     codes, table = (np.cumsum(enough) - 1)[codes[kept]], table[kept]
+    is_clock = np.isin(channels, [*clocks])
     centre = table.groupby(codes).median().to_numpy(dtype=np.float64)
-    spread = _spread(table, codes, centre)
-    for n, name in enumerate(channels):
-        if name in clocks:
-            centre[:, n], spread[:, n] = 0.0, 1.0
-    return Levels(tuple(each[enough]), centre, spread)
+    moving = _spread(table, codes, centre)
+    is_taught = ~np.isnan(moving) | is_clock
+    spread = np.where(np.isnan(moving), _usual(moving), moving)
+    centre, spread = np.where(is_clock, 0.0, centre), np.where(is_clock, 1.0, spread)
+    return Levels(tuple(each[enough]), centre, spread, is_taught.astype(np.int64))
 
 
 def _spread(table: pd.DataFrame, codes: Ints, centre: Floats) -> Floats:
-    """Return the spread (s, c) of readings by sensor around their centre (s, c)."""
+    """Return the spread (s, c) of readings by sensor around their centre; NaN: constant."""
     away = (table - centre[codes]).abs()
     least = FLAT * table.abs().groupby(codes).max().to_numpy(dtype=np.float64)
     spread = MAD_SIGMA * away.groupby(codes).median().to_numpy(dtype=np.float64)
@@ -200,9 +229,13 @@ def _spread(table: pd.DataFrame, codes: Ints, centre: Floats) -> Floats:
         quartiles: Any = by_sensor.quantile(0.75) - by_sensor.quantile(0.25)
         for other in (_IQR_SIGMA * quartiles, by_sensor.std(ddof=0)):
             spread = np.where(spread > least, spread, other.to_numpy(dtype=np.float64))
-    moving = np.where(spread > least, spread, np.nan)
-    constant = np.isnan(moving)
-    usual = [np.median(column[~np.isnan(column)]) if (~np.isnan(column)).any() else 1.0
-             for column in moving.T]  # fmt: skip
-    filled: Floats = np.where(constant, np.array(usual), moving)
-    return filled
+    moving: Floats = np.where(spread > least, spread, np.nan)
+    return moving
+
+
+def _usual(moving: Floats) -> Floats:
+    """Return the median spread (c,) of the sensors whose channel moves; 1 where none does."""
+    return np.array(
+        [np.median(column[~np.isnan(column)]) if (~np.isnan(column)).any() else 1.0
+         for column in moving.T]
+    )  # fmt: skip

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from workbench.arrays import Bools, Ints
 from workbench.cards import Card, HasCard
 from workbench.errors import EvaluationError, did_you_mean
-from workbench.evaluation.labels import labelled, read_labels
+from workbench.evaluation.labels import by_name, labelled, read_labels
 from workbench.evaluation.truth.answers import (
     Answer,
     answered_spans,
@@ -217,9 +217,11 @@ def span_numbers(times_ms: ArrayLike, sensors: ArrayLike, labels: pd.DataFrame) 
     >>> span_numbers([0, 10, 30], ["a", "a", "a"], labels).tolist()
     [-1, 0, -1]
     """
-    times, names = np.asarray(times_ms, dtype=np.int64), np.asarray(sensors)
+    times, names = np.asarray(times_ms, dtype=np.int64), by_name(sensors)
     numbers = np.full(len(times), -1, dtype=np.int64)
-    bounds = zip(labels["sensor"], epoch_ms(labels["start"]), epoch_ms(labels["stop"]), strict=True)
+    bounds = zip(
+        by_name(labels["sensor"]), epoch_ms(labels["start"]), epoch_ms(labels["stop"]), strict=True
+    )
     for row, (sensor, start, stop) in enumerate(bounds):
         numbers[(names == sensor) & (times >= start) & (times < stop)] = row
     return numbers
