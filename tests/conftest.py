@@ -143,24 +143,25 @@ class StandInRegistry:
     Attributes
     ----------
     schemas
-        By id: an Avro schema as JSON, or the very content of an answer.
+        By id: an Avro schema as JSON, the very content of an answer, or its bytes.
     asked
         Paths of the requests.
     login
         `user:password` that it wants; empty: none.
-    trouble
-        How many requests more it answers with 503.
+    trouble, page
+        How many requests more it answers in trouble, and with which status and content.
     """
 
     def __init__(self, schemas):
         self.schemas, self.asked, self.login, self.url = schemas, [], "", ""
         self.trouble = 0
+        self.page = 503, {"error_code": 50301, "message": "Service Unavailable"}
 
     def answer(self, path, authorization):
         self.asked.append(path)
         if self.trouble:
             self.trouble -= 1
-            return 503, {"error_code": 50301, "message": "Service Unavailable"}
+            return self.page
         wanted = f"Basic {base64.b64encode(self.login.encode()).decode()}"
         if self.login and authorization != wanted:
             return 401, {"error_code": 401, "message": "Unauthorized"}
@@ -170,7 +171,8 @@ class StandInRegistry:
         schema = self.schemas.get(int(number))
         if schema is None:
             return 404, {"error_code": 40403, "message": "Schema not found"}
-        return 200, schema if "schema" in schema else {"schema": json.dumps(schema)}
+        is_answer = isinstance(schema, bytes) or "schema" in schema
+        return 200, schema if is_answer else {"schema": json.dumps(schema)}
 
 
 @contextlib.contextmanager
@@ -178,7 +180,7 @@ def _served(registry):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             status, content = registry.answer(self.path, self.headers.get("authorization"))
-            body = json.dumps(content).encode()
+            body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("content-type", "application/vnd.schemaregistry.v1+json")
             self.send_header("content-length", str(len(body)))

@@ -10,7 +10,7 @@ The same in Java: `stream/flink_sql/java/AvroReadings`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,6 +87,28 @@ class ReadingFields:
                 return f"{name} is a {kind}, not {_WANTED[kinds]}"
         return ""
 
+    def check(self, fitting: Collection[Any], topic: str) -> None:
+        """Refuse what would be a column of nulls for a name that is wrong.
+
+        Parameters
+        ----------
+        fitting
+            Schemas of which values may be readings; none: nothing is known of the names.
+
+        Raises
+        ------
+        ReplayError
+            If none of them has a field that is wanted.
+        """
+        names = {field["name"] for definition in fitting for field in definition["fields"]}
+        for name in self.kinds():
+            if fitting and name not in names:
+                raise ReplayError(
+                    f"no schema of {self.record} has a field {name!r}",
+                    where=topic,
+                    hint=did_you_mean(name, sorted(names)),
+                )
+
 
 def decode_readings(
     records: Mapping[str, list[Any]],
@@ -112,7 +134,10 @@ def decode_readings(
     stored = definitions(named)
     reasons = {number: reading.unfit(definition) for number, definition in stored.items()}
     written = {number: stored[number] for number, why in reasons.items() if not why}
-    _check_fields(reading, written, reasons, topic)
+    if reasons and not written:
+        number = min(reasons)
+        raise ReplayError(f"schema {number} is of no readings: {reasons[number]}", where=topic)
+    reading.check(written.values(), topic)
     try:
         table, misfits = _of_avro(records, kinds, rows, ids, written, reading)
     except ArchiveError as err:
@@ -152,23 +177,6 @@ def _of_avro(
     schemas.append(Schema(_READER, "AVRO", reading.reader()))
     table = decoded(records, bodies, schemas, kinds, lambda row, _: misfits.append(row))
     return _finite(table), tuple(sorted(set(misfits)))
-
-
-def _check_fields(
-    reading: ReadingFields, written: Mapping[int, Any], reasons: Mapping[int, str], topic: str
-) -> None:
-    """Refuse what would be a column of nulls for a name that is wrong."""
-    if reasons and not written:
-        number = min(reasons)
-        raise ReplayError(f"schema {number} is of no readings: {reasons[number]}", where=topic)
-    names = {field["name"] for definition in written.values() for field in definition["fields"]}
-    for name in reading.kinds():
-        if written and name not in names:
-            raise ReplayError(
-                f"no schema of {reading.record} has a field {name!r}",
-                where=topic,
-                hint=did_you_mean(name, sorted(names)),
-            )
 
 
 def _finite(table: pa.Table) -> pa.Table:

@@ -9,8 +9,10 @@ Source: Confluent Schema Registry API Reference, `GET /schemas/ids/{id}`: `schem
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from functools import cache
+from itertools import accumulate
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +21,8 @@ from workbench.errors import ReplayError
 
 _ANSWER_S = 10.0
 _NO_SCHEMA = 40403
+_MOST_BYTES = 4 << 20  # of an answer
+_LEVELS = 1000  # of lists and objects in a schema's JSON, as in the job
 _UNKNOWN = 100  # ids of a read that the registry may lack: each is a request
 VARIABLE = "WORKBENCH_SCHEMA_REGISTRY"
 
@@ -79,21 +83,16 @@ def _stored(address: str, number: int) -> str:
 
 @cache
 def _fetched(address: str, number: int) -> str:
-    import requests
-
     url = f"{address}/schemas/ids/{number}"
-    user, _, password = endpoints().schema_registry_login.partition(":")
+    status, body = _answer(url)
     try:
-        answer = requests.get(
-            url, auth=(user, password) if user else None, timeout=_ANSWER_S, allow_redirects=False
-        )
-        content = answer.json() if answer.status_code in (200, 404) else None
-    except (requests.RequestException, ValueError) as err:
+        content = json.loads(body) if status in (200, 404) else None
+    except (ValueError, RecursionError) as err:
         why = type(err).__name__
         raise ReplayError(f"the schema registry does not answer: {why}", where=url) from err
     if not isinstance(content, dict):
-        raise ReplayError(f"the schema registry refuses with {answer.status_code}", where=url)
-    if answer.status_code != 200:
+        raise ReplayError(f"the schema registry refuses with {status}", where=url)
+    if status != 200:
         if content.get("error_code") == _NO_SCHEMA:
             raise LookupError(number)
         raise ReplayError(
@@ -104,6 +103,30 @@ def _fetched(address: str, number: int) -> str:
     return _text(content, url)
 
 
+def _answer(url: str) -> tuple[int, bytes]:
+    """Return status and body, of which no more is taken than an answer may have."""
+    import requests
+
+    user, _, password = endpoints().schema_registry_login.partition(":")
+    login = (user, password) if user else None
+    body = bytearray()
+    try:
+        with requests.get(
+            url, auth=login, timeout=_ANSWER_S, allow_redirects=False, stream=True
+        ) as answer:
+            for part in answer.iter_content(1 << 16):
+                body += part
+                if len(body) > _MOST_BYTES:
+                    break
+    except requests.RequestException as err:
+        why = type(err).__name__
+        raise ReplayError(f"the schema registry does not answer: {why}", where=url) from err
+    if len(body) > _MOST_BYTES:
+        what = f"the schema registry gives more than {_MOST_BYTES} bytes"
+        raise ReplayError(what, where=url)
+    return answer.status_code, bytes(body)
+
+
 def _text(content: dict[str, Any], url: str) -> str:
     kind = content.get("schemaType", "AVRO")
     if kind != "AVRO" or content.get("references"):
@@ -111,9 +134,18 @@ def _text(content: dict[str, Any], url: str) -> str:
         raise ReplayError(f"the schema {what}, expected Avro that stands alone", where=url)
     try:
         json.loads(content["schema"])
+        if _levels(content["schema"]) > _LEVELS:
+            raise RecursionError
     except (KeyError, TypeError, ValueError, RecursionError) as err:
         raise ReplayError("the schema registry gives no schema", where=url) from err
     return str(content["schema"])
+
+
+def _levels(text: str) -> int:
+    """Return how deep the lists and objects of a JSON go, without Python's own calls."""
+    marks = re.findall(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', text)
+    steps = ((mark in "[{") - (mark in "]}") for mark in marks if len(mark) == 1)
+    return max(accumulate(steps), default=0)
 
 
 __all__ = ["VARIABLE", "definitions", "registry"]

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from workbench import detectors
-from workbench.errors import StreamError
+from workbench.errors import ReplayError, StreamError
+from workbench.history.kafka_values import HEAD
 from workbench.stream import Sink, Source, file_sink, file_source, parse_stream, start
 from workbench.stream.connectors import message_file, topics
+from workbench.stream.connectors.kafka import _check_avro
 from workbench.stream.promotion_log import add_package
 
 
@@ -114,3 +116,29 @@ def test_a_file_whose_readings_have_no_time_is_refused(stream, content, tmp_path
         "  event_time: the field with epoch milliseconds"
     )
     assert str(absent.value) == f"there is no such file\n  in {tmp_path}"
+
+
+@pytest.mark.parametrize("lacked", ["pump", "pressure_bar", "at_ms"])
+def test_a_field_that_no_schema_of_a_topics_avro_has_is_refused_by_name(
+    content, schema_registry, lacked
+):
+    kinds = {"pump": "string", "pressure_bar": "double", "flow_l_min": "double", "at_ms": "long"}
+
+    def schema(*left_out):
+        fields = [{"name": n, "type": kind} for n, kind in kinds.items() if n not in left_out]
+        return {"type": "record", "name": "Reading", "fields": fields}
+
+    other = {"type": "record", "name": "Alarm", "fields": schema()["fields"]}
+    stored = {1: schema(lacked), 2: schema(lacked, "flow_l_min"), 3: schema("flow_l_min"), 4: other}
+    schema_registry(stored)
+    topic = "kafka://pumps"
+    stream = parse_stream("plant", content(topic=topic, record="Reading", event_time="at_ms"))
+    first, second, third, alarm = (HEAD.pack(0, number) for number in stored)
+
+    _check_avro(stream, [[first, second], [third]])
+    _check_avro(stream, [[], [b"no Avro"]])
+    with pytest.raises(ReplayError) as error:
+        _check_avro(stream, [[first, second], [alarm, second]])
+    assert str(error.value).startswith(
+        f"no schema of Reading has a field {lacked!r}\n  in kafka://pumps"
+    )

@@ -339,6 +339,133 @@ def test_a_value_and_a_schema_that_claim_too_much_are_refused_before_anything_is
         assert told in reason
 
 
+def _with(kind="int", field=None, **of_record):
+    more = {"name": "x", "type": kind, **(field or {})}
+    return {**PLAIN, "fields": [*PLAIN["fields"], more], **of_record}
+
+
+def _fixed(size, **more):
+    return _with({"type": "fixed", "name": "F", "size": size, **more})
+
+
+def _enum(symbols, **more):
+    return _with({"type": "enum", "name": "E", "symbols": symbols, **more})
+
+
+DECIMAL = {"type": "bytes", "logicalType": "decimal"}
+BODY = b"\2p\0\0"  # sensor alone; then what the field more has: zeros
+# what the specification leaves open, or what is written against it, and whether it is read
+ODD = [
+    (_fixed(3), True),
+    (_fixed(3.0), False),
+    (_fixed(3.7), False),
+    (_fixed("3"), False),
+    (_fixed(True), False),
+    (_fixed(-1), False),
+    (_fixed(2**31), False),
+    (_fixed(2, aliases="F"), False),
+    (_fixed(2, logicalType="decimal", precision=20_000), True),  # fits no two bytes: is none
+    (_fixed(9000, logicalType="decimal", precision=10_000), True),
+    (_fixed(9000, logicalType="decimal", precision=10_001), False),
+    (_with({**DECIMAL, "precision": 10_000}), True),
+    (_with({**DECIMAL, "precision": 10_001, "scale": 2}), False),
+    (_with({**DECIMAL, "precision": 10**400}), False),
+    (_with({**DECIMAL, "precision": 20_000, "scale": -1}), True),
+    (_with({**DECIMAL, "precision": 20_000, "scale": True}), True),
+    (_with({**DECIMAL, "precision": 20_000, "scale": None}), True),
+    (_with({**DECIMAL, "precision": 20_000.0}), True),
+    (_enum(["A"], aliases=None), True),
+    (_enum("AB"), False),
+    (_enum({"A": 1}), False),
+    (_enum(None), False),
+    (_enum(["A", 5]), False),
+    (_enum(["A", "B" * 1000]), True),
+    (_enum(["A", "B" * 1001]), False),
+    (_enum(["A"], namespace=5), False),
+    (_enum(["A"], namespace=False), False),
+    (_with(namespace=None), True),
+    (_with(namespace=""), True),
+    (_with(aliases=["Old"]), True),
+    (_with(aliases=[5]), False),
+    (_with(aliases="Old"), False),
+    (_with(aliases={}), False),
+    (_with(field={"aliases": ["y"]}), True),
+    (_with(field={"aliases": [None]}), False),
+    (_with(field={"aliases": "y"}), False),
+    (_with(field={"default": "d" * 998}), True),
+    (_with(field={"default": "d" * 999}), False),
+    (_with(field={"default": "\u00e9" * 166}), True),
+    (_with(field={"default": "\u00e9" * 167}), False),
+    (_with(field={"default": '\x7f\n"\\' * 83 + "12"}), True),
+    (_with(field={"default": '\x7f\n"\\' * 83 + "123"}), False),
+    (_with(field={"default": [1] * 333}), True),
+    (_with(field={"default": [1] * 334}), False),
+    (_with(field={"default": {"ab": [True, None, {}], "c": "d" * 967}}), True),
+    (_with(field={"default": {"ab": [True, None, {}], "c": "d" * 968}}), False),
+    (_with(field={"default": 10**999}), True),
+    (_with(field={"default": 10**1000}), False),
+    ({"type": PLAIN}, False),
+    ([PLAIN], False),
+    ({"type": "enum", "name": "Reading", "symbols": ["A"]}, False),
+    ({**PLAIN, "type": "error"}, True),
+    ({**PLAIN, "fields": {"a": PLAIN["fields"][0]}}, False),
+    ({key: value for key, value in PLAIN.items() if key != "fields"}, False),
+]
+
+
+def test_a_schema_that_is_odd_is_read_by_job_and_archive_or_by_neither(tmp_path, schema_registry):
+    stored = {1: PLAIN, **{number: odd for number, (odd, _) in enumerate(ODD, 2)}}
+    messages = [HEAD.pack(0, number) + BODY + b"\0" * 9000 for number in stored]
+
+    job = same(messages, schema_registry(stored), tmp_path)
+
+    differing = [
+        (str(odd)[-200:], reason)
+        for (odd, is_read), (reason, *_) in zip(ODD, job[1:], strict=True)
+        if is_read != (reason is None)
+    ]
+    assert differing == []
+
+
+def test_a_schema_nested_without_end_is_refused_and_the_job_goes_on(tmp_path, schema_registry):
+    kind = {"type": "record", "name": "X", "fields": [], "junk": '[[\\"[JUNK'}
+    twice = [{"name": name, "type": kind} for name in "xy"]  # so they are compared
+    text = json.dumps({**PLAIN, "fields": [*PLAIN["fields"], *twice]})
+
+    def junk(levels):  # behind a text that has brackets of its own
+        deep = '", "more": ' + "[" * levels + "]" * levels + ', "end": "'
+        return {"schema": text.replace("JUNK", deep)}
+
+    stored = {1: PLAIN, 2: junk(900), 3: junk(1000), 4: junk(200_000)}
+    running = schema_registry(stored)
+    job, trouble = by_the_job([HEAD.pack(0, number) + BODY for number in stored], running, tmp_path)
+
+    assert [reading[0] for reading in job] == [
+        None,
+        None,
+        *(
+            f"schema {number} cannot be read by: its JSON is nested more than 1000 levels deep"
+            for number in (3, 4)
+        ),
+    ], trouble[-2000:]
+
+
+def test_a_page_in_the_place_of_a_schema_is_asked_for_again_and_no_word_on_its_id(
+    tmp_path, schema_registry
+):
+    running, message = schema_registry({1: PLAIN, 2: {"schema": None}}), HEAD.pack(0, 1) + BODY
+    running.page, running.trouble = (200, {"status": "maintenance"}), 2
+    after_pages, _ = by_the_job([message], running, tmp_path)
+    running.page, running.trouble = (200, b"<html>maintenance</html>"), 1
+    after_html, _ = by_the_job([message], running, tmp_path)
+    never, why = by_the_job([HEAD.pack(0, 2) + BODY], running, tmp_path)
+
+    assert after_pages == after_html == [(None, "p", None, None)]
+    assert running.asked == ["/schemas/ids/1"] * 5 + ["/schemas/ids/2"] * 5
+    assert never == []
+    assert "the schema registry does not answer: it gives no schema" in why
+
+
 def test_a_registry_that_is_down_is_asked_again_and_then_fails_the_job(tmp_path, schema_registry):
     running = schema_registry({1: PLAIN})
     running.login = "plant:planted-7c"

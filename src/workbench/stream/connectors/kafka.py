@@ -56,7 +56,8 @@ def source(stream: Stream, position: str) -> Source:
     StreamError
         If there is no such position, or the newest values are not what the stream reads.
     ReplayError
-        If they are Avro, and no schema registry is known or answers.
+        If they are Avro, and no schema registry is known or answers, or no schema has a field that
+        the stream names.
     """
     name, group = kafka.topic_name(stream.topic), f"workbench-{stream.name}"
     _check_values(stream)
@@ -110,11 +111,16 @@ def _check_values(stream: Stream) -> None:
 
 
 def _check_avro(stream: Stream, tails: list[list[bytes]]) -> None:
-    """Refuse a partition whose newest values are JSON alone, or of schemas that are no readings."""
+    """Refuse a partition whose newest values are JSON alone, or of schemas that are no readings.
+
+    So is a field that none of the topic's schemas has: a name that is wrong.
+    """
     ids = [[schema_id(value) for value in tail] for tail in tails]
     stored = definitions({number for tail in ids for number in tail if number is not None})
-    reasons = {number: reading_fields(stream).unfit(each) for number, each in stored.items()}
+    wanted = reading_fields(stream)
+    reasons = {number: wanted.unfit(each) for number, each in stored.items()}
     fitting = {number for number, why in reasons.items() if not why}
+    wanted.check([stored[number] for number in fitting], stream.topic)
     for tail, named in zip(tails, ids, strict=True):
         if not tail or not fitting.isdisjoint(named):
             continue

@@ -196,7 +196,9 @@ class _Parser:
         return referred
 
     def _named(self, definition: dict[str, Any], space: str) -> Type:
-        name = _full_name(_text(definition["name"]), definition.get("namespace", space))
+        given = definition.get("namespace", space)
+        space = "" if given is None else _text(given)
+        name = _full_name(_text(definition["name"]), space)
         inner = name.rpartition(".")[0]
         if name in self.types:
             if self._definitions[name] != definition:
@@ -204,10 +206,10 @@ class _Parser:
             return self.types[name]
         kind = "record" if definition["type"] == "error" else definition["type"]
         avro_type = Type(kind, name)
-        avro_type.aliases = [_full_name(alias, inner) for alias in definition.get("aliases") or []]
+        avro_type.aliases = [_full_name(alias, inner) for alias in _aliases(definition)]
         self.types[name], self._definitions[name] = avro_type, definition
         if kind == "enum":
-            avro_type.symbols = [_text(symbol) for symbol in definition["symbols"]]
+            avro_type.symbols = [_text(symbol) for symbol in _list(definition["symbols"])]
             avro_type.symbol_default = definition.get("default")
             avro_type.types += len(avro_type.symbols)
         elif kind == "fixed":
@@ -223,7 +225,7 @@ class _Parser:
         Until then it counts as one, for what it is named in.
         """
         whole = Type("record")
-        for stored in fields:
+        for stored in _list(fields):
             whole.fields.append(self._field(stored, space))
             _counted(whole, [whole.fields[-1].type])
         if len({found.name for found in whole.fields}) < len(whole.fields):
@@ -231,11 +233,11 @@ class _Parser:
         record.fields, record.types, record.levels = whole.fields, whole.types, whole.levels
 
     def _field(self, definition: dict[str, Any], space: str) -> Field:
-        kind, aliases = self.type(definition["type"], space), definition.get("aliases") or []
+        kind = self.type(definition["type"], space)
         default = definition.get("default", NO_DEFAULT)
         if default is not NO_DEFAULT and len(json.dumps(default)) > _CHARACTERS:
             raise ArchiveError(f"the schema has a default of more than {_CHARACTERS} characters")
-        return Field(_text(definition["name"]), kind, [_text(x) for x in aliases], default)
+        return Field(_text(definition["name"]), kind, _aliases(definition), default)
 
 
 def _counted(whole: Type, parts: list[Type]) -> Type:
@@ -261,6 +263,17 @@ def _text(name: Any) -> str:
     if len(name) > _CHARACTERS:
         raise ValueError(f"a name of {len(name)} characters, expected at most {_CHARACTERS}")
     return name
+
+
+def _list(stored: Any) -> list[Any]:
+    if not isinstance(stored, list):
+        raise TypeError(f"{str(stored)[:20]}, expected a list")
+    return stored
+
+
+def _aliases(definition: dict[str, Any]) -> list[str]:
+    stored = definition.get("aliases")
+    return [] if stored is None else [_text(alias) for alias in _list(stored)]
 
 
 def _size(size: Any) -> int:
@@ -291,7 +304,7 @@ def _with_logical(avro_type: Type, definition: dict[str, Any]) -> Type:
 
 
 def _is_decimal(avro_type: Type, precision: Any, scale: Any) -> bool:
-    whole = isinstance(precision, int) and isinstance(scale, int)
+    whole = type(precision) is int and type(scale) is int  # true is none
     if not whole or precision < 1 or not 0 <= scale <= precision:
         return False
     bits = 8 * avro_type.size - 1

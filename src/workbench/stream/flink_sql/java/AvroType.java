@@ -1,9 +1,11 @@
 package workbench;
 
+import java.math.BigInteger;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -20,7 +22,8 @@ import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
 final class AvroType {
     static final int LEVELS = 100; // of types in types, and of values in values
     private static final int TYPES = 10_000; // of a schema with all references unfolded
-    private static final int CHARACTERS = 1000; // of a name
+    private static final int CHARACTERS = 1000; // of a name, a symbol or a default
+    private static final int DIGITS = 10_000; // of a decimal
     private static final Set<String> PRIMITIVES = new HashSet<>(Arrays.asList(
             "null", "boolean", "int", "long", "float", "double", "bytes", "string"));
     private static final Set<String> LOGICAL = new HashSet<>(Arrays.asList(
@@ -45,6 +48,8 @@ final class AvroType {
 
     /** Returns the type of a schema; an IllegalArgumentException says what is wrong with it. */
     static AvroType parse(JsonNode definition) {
+        String kind = definition.path("type").asText();
+        require(kind.equals("record") || kind.equals("error"), "it is no record");
         return new Parser().type(definition, "");
     }
 
@@ -147,6 +152,9 @@ final class AvroType {
             AvroType type = new AvroType(kind, "");
             String logical = definition.path("logicalType").asText();
             type.logical = LOGICAL.contains(kind + " " + logical) ? logical : "";
+            if (kind.equals("bytes")) {
+                checkDecimal(definition, Double.POSITIVE_INFINITY);
+            }
             return type;
         }
 
@@ -173,13 +181,18 @@ final class AvroType {
             AvroType type = new AvroType(kind, name);
             named.put(name, type);
             definitions.put(name, definition);
+            checkTexts(definition.get("aliases"));
             if (kind.equals("enum")) {
+                require(definition.path("symbols").isArray(), "an enum has no list of symbols");
+                checkTexts(definition.get("symbols"));
                 type.symbols = definition.path("symbols").size();
                 type.types += type.symbols;
             } else if (kind.equals("fixed")) {
                 JsonNode size = definition.path("size");
-                require(size.canConvertToInt() && size.intValue() >= 0, "a fixed has no size");
+                boolean whole = size.isIntegralNumber() && size.canConvertToInt();
+                require(whole && size.intValue() >= 0, "a fixed has no size");
                 type.size = size.intValue();
+                checkDecimal(definition, (8L * type.size - 1) * Math.log10(2));
             } else {
                 fill(type, definition.path("fields"), name.substring(0, Math.max(0, name.lastIndexOf('.'))));
             }
@@ -188,12 +201,16 @@ final class AvroType {
 
         /** Give a record its fields, counted one by one. Until then it is one, for what it is in. */
         private void fill(AvroType record, JsonNode fields, String space) {
+            require(fields.isArray(), "a record has no list of fields");
             AvroType whole = new AvroType("record", "");
             for (JsonNode field : fields) {
                 AvroType type = type(field.path("type"), space);
                 whole.counted(Arrays.asList(type));
                 record.parts.add(type);
                 record.fields.add(text(field.path("name")));
+                checkTexts(field.get("aliases"));
+                JsonNode value = field.get("default");
+                require(value == null || characters(value) <= CHARACTERS, "it has a default that is too long");
             }
             require(new HashSet<>(record.fields).size() == record.fields.size(), "two fields are named alike");
             record.types = whole.types;
@@ -201,8 +218,53 @@ final class AvroType {
         }
 
         private static String text(JsonNode node) {
-            require(node.isTextual() && node.textValue().length() <= CHARACTERS, "a name is none, or too long");
-            return node.textValue();
+            String text = node.isTextual() ? node.textValue() : null;
+            boolean isName = text != null && text.codePointCount(0, text.length()) <= CHARACTERS;
+            require(isName, "a name is none, or too long");
+            return text;
+        }
+
+        private static void checkTexts(JsonNode given) {
+            if (given != null && !given.isNull()) {
+                require(given.isArray(), "it has names that are no list");
+                given.forEach(Parser::text);
+            }
+        }
+
+        /** Refuses a decimal that the archive does; one that does not fit its bytes is none. */
+        private static void checkDecimal(JsonNode definition, double most) {
+            JsonNode digits = definition.path("precision");
+            JsonNode given = definition.get("scale");
+            boolean isDecimal = definition.path("logicalType").asText().equals("decimal")
+                    && digits.isIntegralNumber() && (given == null || given.isIntegralNumber());
+            BigInteger scale = given == null ? BigInteger.ZERO : given.bigIntegerValue();
+            if (isDecimal && scale.signum() >= 0 && scale.compareTo(digits.bigIntegerValue()) <= 0
+                    && digits.doubleValue() <= most) {
+                require(digits.doubleValue() <= DIGITS, "a decimal has more than " + DIGITS + " digits");
+            }
+        }
+
+        /** Returns how long a value is as Python's JSON, which the archive's reader counts. */
+        private static int characters(JsonNode value) {
+            if (value.isTextual()) {
+                return characters(value.textValue());
+            }
+            if (!value.isContainerNode()) {
+                return value.asText().length();
+            }
+            int count = 2 * Math.max(1, value.size());
+            for (JsonNode part : value) {
+                count += characters(part);
+            }
+            for (Iterator<String> names = value.fieldNames(); names.hasNext();) {
+                count += characters(names.next()) + 2;
+            }
+            return count;
+        }
+
+        private static int characters(String text) {
+            return 2 + text.chars()
+                    .map(each -> "\"\\\n\r\t\b\f".indexOf(each) >= 0 ? 2 : each < ' ' || each > '~' ? 6 : 1).sum();
         }
     }
 }

@@ -1,5 +1,6 @@
 package workbench;
 
+import java.io.CharConversionException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.Serializable;
@@ -33,6 +34,7 @@ final class SchemaRegistry implements Serializable {
     private static final int ANSWER_MS = 10_000;
     private static final int[] PAUSES_MS = {200, 1_000, 3_000, 10_000};
     private static final int MOST_BYTES = 4 << 20; // of an answer
+    private static final int LEVELS = 1000; // of lists and objects in JSON
     private static final long LACKED_NS = 60_000_000_000L;
     private static final int NO_SCHEMA = 40403;
 
@@ -90,7 +92,9 @@ final class SchemaRegistry implements Serializable {
             return new Known(null, "schema " + number + " " + what, true);
         }
         try {
-            AvroType type = AvroType.parse(json.readTree(answer.path("schema").asText()));
+            String text = answer.path("schema").textValue();
+            checkLevels(text);
+            AvroType type = AvroType.parse(json.readTree(text));
             String why = unfit.apply(type);
             return new Known(type, why == null ? null : "of schema " + number + ": " + why, true);
         } catch (JsonProcessingException | IllegalArgumentException err) {
@@ -171,13 +175,36 @@ final class SchemaRegistry implements Serializable {
         }
         JsonNode content;
         try {
+            checkLevels(new String(body, StandardCharsets.ISO_8859_1));
             content = json.readTree(body);
-        } catch (JsonProcessingException err) {
-            throw new IOException("the schema registry gives no JSON");
+        } catch (JsonProcessingException | CharConversionException | IllegalArgumentException err) {
+            throw new Silent("it gives no JSON");
         }
         if (status == 404 && content.path("error_code").asInt() != NO_SCHEMA) {
             throw new IOException("there is no schema registry at the address that is known");
         }
+        if (status == 200 && !content.path("schema").isTextual()) {
+            throw new Silent("it gives no schema"); // what stands before it answers for it
+        }
         return status == 404 ? null : content;
+    }
+
+    /** Refuses JSON that is nested deep, before it is made: what is made is compared by recursion. */
+    private static void checkLevels(String text) {
+        int level = 0;
+        boolean quoted = false;
+        for (int at = 0; at < text.length(); at++) {
+            char mark = text.charAt(at);
+            if (quoted && mark == '\\') {
+                at++;
+            } else if (mark == '"') {
+                quoted = !quoted;
+            } else if (!quoted) {
+                level += mark == '[' || mark == '{' ? 1 : mark == ']' || mark == '}' ? -1 : 0;
+            }
+            if (level > LEVELS) {
+                throw new IllegalArgumentException("its JSON is nested more than " + LEVELS + " levels deep");
+            }
+        }
     }
 }
