@@ -186,7 +186,7 @@ def third_party(folder):
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.split(".")[0])
-    ours = {"workbench", *(path.stem for path in folder.rglob("*.py"))}
+    ours = {"workbench", folder.name, *(path.stem for path in folder.rglob("*.py"))}
     return names - set(sys.stdlib_module_names) - ours
 
 

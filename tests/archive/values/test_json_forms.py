@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.archive.values.test_oracle import without_times
-from tests.archive.values.test_oracle_json import read, recorded  # noqa: F401
-from tests.archive.values.test_values import json_values, record, refuse, rows_of
 from workbench import archive
 from workbench.errors import ArchiveError, ArchiveWarning
+
+from .test_oracle import without_times
+from .test_oracle_json import read, recorded  # noqa: F401
+from .test_values import json_values, record, refuse, rows_of
 
 SCHEMA_VERSION = 16  # of MessageMetadata
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.archive.values.test_oracle import same, shown, without_times
 from workbench.archive import EncodedValues, Schema, open_values
 from workbench.archive.values.avro.arrow_types import arrow_type, is_text, narrowed
 from workbench.archive.values.avro.schema import parse
 from workbench.archive.values.grid import bounds
+
+from .test_oracle import same, shown, without_times
 
 RECORDED = Path(__file__).parents[1] / "oracle" / "recorded_json.jsonl.xz"
 # Jackson refuses these; they are read here, as docs/archive-format.md says
