@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +21,7 @@ from workbench.errors import DetectorError
 
 GOLDEN = 16  # training windows kept with a detector
 FAR = 1e15  # spreads: where readings are cut, so that squares stay finite
-_JUMP = 50.0  # how many times its largest reading a channel jumps by
-_JUMPING, _PLACES = 4, 64  # windows that jump, and readings at which they do
+_JUMPING = 4  # windows that jump
 _ROWS = {"train", "sorted", "vectors"}  # arrays of training windows
 _AT_ONCE = 1 << 20  # readings in windows scored at once, 8 MB: more is not faster
 
@@ -159,7 +158,7 @@ class Fitted(HasCard):
         if self.levels is not None:
             return self.bare.ceiling
         if _sees_shape_only(self.spec):
-            scores = [self.score(jumping) for jumping in jumps(self.golden[:_JUMPING])]
+            scores = [self.score(jumping) for jumping in reach.jumps(self.golden[:_JUMPING])]
             return float(np.max(scores, axis=0).min())
         if self.spec["name"] == "ensemble":
             weights = _weights(self.spec, len(self._ready))
@@ -299,32 +298,6 @@ def _sees_shape_only(spec: Params) -> bool:
         return False
     asked = parse_features(spec["features"], int(spec["window"]))
     return all(name in SHAPES for name, _ in asked)
-
-
-def jumps(windows: Floats) -> Iterator[Floats]:
-    """Yield windows in which one channel jumps far out of its range.
-
-    Parameters
-    ----------
-    windows
-        Shape (n, w, c), usual ones.
-
-    Yields
-    ------
-    jumping
-        Shape (2 * c * n, w, c): for each reading at which the jump may be, each channel up and
-        down in each window; (n, w, c), the windows themselves, where w is 1.
-    """
-    _, w, c = windows.shape
-    if w == 1:
-        yield windows
-        return
-    heights = np.eye(c) * (np.nanmax(np.abs(windows), axis=(0, 1)) + 1) * _JUMP
-    begins = np.unique(np.linspace(1, w - 1, min(w - 1, _PLACES)).astype(int))
-    each = np.concatenate([heights, -heights])[:, np.newaxis, np.newaxis]
-    for begin in begins:  # one at a time: all would be gigabytes for long windows of many channels
-        after = (np.arange(w) >= begin).astype(np.float64)[:, np.newaxis]
-        yield (windows + after * each).reshape(-1, w, c)
 
 
 def width(spec: Params) -> int:

@@ -8,6 +8,8 @@ the range of training, feature by feature; inside of it they are what the method
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from workbench.arrays import Floats
@@ -15,7 +17,9 @@ from workbench.detectors.contract import State
 from workbench.errors import DetectorError
 
 SCHEMA = {"reach_low": "f8[f]", "reach_high": "f8[f]", "reach_gain": "f8[f]"}
+_JUMP = 50.0  # how many times its largest reading a channel jumps by
 _NARROW = 1e-9  # of a scaled feature: it is constant in training, and 1 stands in for its range
+_PLACES = 64  # readings at which a jump begins
 
 
 def fit_reach(inputs: Floats, scores: Floats) -> State:
@@ -52,3 +56,29 @@ def check_reach(state: State) -> None:
     """Refuse a range that ends before it begins, and a gain that is none."""
     if (state["reach_high"] < state["reach_low"]).any() or not (state["reach_gain"] > 0).all():
         raise DetectorError("the arrays of the reach are no range with a gain > 0")
+
+
+def jumps(windows: Floats) -> Iterator[Floats]:
+    """Yield windows in which one channel jumps far out of its range.
+
+    Parameters
+    ----------
+    windows
+        Shape (n, w, c), usual ones.
+
+    Yields
+    ------
+    jumping
+        Shape (2 * c * n, w, c): for each reading at which the jump may be, each channel up and
+        down in each window; (n, w, c), the windows themselves, where w is 1.
+    """
+    _, w, c = windows.shape
+    if w == 1:
+        yield windows
+        return
+    heights = np.eye(c) * (np.nanmax(np.abs(windows), axis=(0, 1)) + 1) * _JUMP
+    begins = np.unique(np.linspace(1, w - 1, min(w - 1, _PLACES)).astype(int))
+    each = np.concatenate([heights, -heights])[:, np.newaxis, np.newaxis]
+    for begin in begins:  # one at a time: all would be gigabytes for long windows of many channels
+        after = (np.arange(w) >= begin).astype(np.float64)[:, np.newaxis]
+        yield (windows + after * each).reshape(-1, w, c)
