@@ -196,3 +196,11 @@ def test_what_people_answered_stands_beside_the_alerts(ax):
     assert beside == [("false", "left", 0), ("true", "right", 0)]
     assert ax.texts[0].xy[0] == pytest.approx(days(alerts["stop"][:1])[0])
     assert ax.texts[1].xy[0] == pytest.approx(days(alerts["start"][1:2])[0])
+
+
+@pytest.mark.parametrize("period_s", [0.0, float("nan")])
+def test_a_period_that_is_none_is_refused(ax, period_s):
+    readings = pd.DataFrame({"pump": ["a", "b"], "event_time": minutes("2026-01-05", 2)})
+
+    with pytest.raises(FigureError, match=f"^the period is {period_s} s, expected > 0"):
+        figures.completeness(ax, readings, sensor="pump", period_s=period_s)

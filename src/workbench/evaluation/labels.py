@@ -114,7 +114,10 @@ def _events(reader: csv.DictReader[str], path: Path) -> Iterator[_Event]:
 
 
 def by_name(sensors: ArrayLike) -> Objects:
-    """Return what sensors are called, (n,): 7, 7.0 and "7" are one, as in the job."""
+    """Return what sensors (n,) are called, (n,), None for none: 7, 7.0 and "7" are one.
+
+    It is the rule of the job, whose sensors are texts.
+    """
     return np.array([*sensor_names(pd.Series(np.asarray(sensors))), None], dtype=object)[:-1]
 
 

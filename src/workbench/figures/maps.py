@@ -37,7 +37,17 @@ def completeness(
     period_s
         A sensor's time between two readings. Of the first and the last day only the part within
         the readings' span is expected.
+
+    Raises
+    ------
+    FigureError
+        If the period is not > 0, as the median of no steps is.
     """
+    if not period_s > 0:
+        raise FigureError(
+            f"the period is {period_s} s, expected > 0",
+            hint="of steps > 0 the median: has no sensor readings at two instants?",
+        )
     once = readings[[sensor, time]].drop_duplicates()
     times = days(once[time])
     names = sorted(once[sensor].dropna().unique())
