@@ -1,12 +1,17 @@
-"""How soon an alert on the topic reaches a webhook: the notifier, and a loop written by hand.
+"""How soon a fault, or an alert on its topic, reaches a webhook.
 
     python benchmarks/alerts.py [--quick] [--json]
 
 Alerts go to a topic of a real broker one at a time, each of another machine. The notifier follows
 it as it comes (a message waits a second for others of its machine) and with no wait; a client loop
 reads and posts, and keeps nothing across a kill. Times are from before the send to the arrival of
-the request, in seconds. Figures:
+the request, in seconds. Before that the whole way: 1,000 sensors send a reading a second each to a
+topic of the broker, a job scores them (lateness 0.5 s, an alarm at the first reading above), the
+notifier follows its alerts; 4 faults a second are planted, each in another sensor, and timed from
+the publishing of the first reading of a fault. Figures:
 
+    fault_p50_s, _p99_s, _most_s    the whole way
+    load                      of the machine at the start: processes that want a core
     p50_s, p99_s, most_s      the notifier, as it comes
     no_wait_p99_s             the notifier, `wait_s: 0`
     by_hand_p99_s             the loop
@@ -25,7 +30,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,8 +39,10 @@ from typing import Any
 import numpy as np
 import pulsar
 import yaml
+from stream import WINDOW, PulsarTopics, paced, package
 
 from workbench import alerts, broker, services
+from workbench.stream.running import live
 
 _RUN = [sys.executable, "-c", "from workbench.cli import main; main()", "alerts", "run"]
 
@@ -45,12 +52,14 @@ class Webhook:
 
     def __init__(self) -> None:
         arrived = self.arrived_s = dict[int, float]()
+        sensors = self.sensors_s = dict[str, float]()
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 for alert in body["alerts"]:
                     arrived.setdefault(int(alert["id"], 16), time.monotonic())
+                    sensors.setdefault(alert["sensor"], time.monotonic())
                 self.send_response(200)
                 self.send_header("content-length", "0")
                 self.end_headers()
@@ -160,9 +169,61 @@ def backlog_rate(name: str, topic: str, webhook: Webhook, numbers: range) -> flo
     return len(numbers) / (time.monotonic() - max(began, first_s))
 
 
+SENSORS = 1_000
+FAULTS_A_S = 4
+WARM_S = 40  # until the job runs and has compiled what is hot
+
+
+def reading(number: int, value: float) -> tuple[bytes, int]:
+    """Return a reading of one sensor after the other, of now."""
+    body = {"machine_part": f"s-{number % SENSORS}", "value": value}
+    return json.dumps(body).encode(), round(time.time() * 1000)
+
+
+def planted(send: Callable[[bytes, int], object], faults: int) -> dict[str, float]:
+    """Send readings as they come, and return when the first of each sensor's fault was sent, s."""
+    began: dict[str, float] = {}
+    every = SENSORS // FAULTS_A_S
+    last = WARM_S * SENSORS + faults * every
+    for number in paced(last + 5 * SENSORS, SENSORS):
+        turn, place = divmod(number - WARM_S * SENSORS, every)
+        sensor = f"s-{number % SENSORS}"
+        if place == turn and 0 <= turn < faults:  # each turn another sensor
+            began[sensor] = time.monotonic()
+        send(*reading(number, 1000.0 if sensor in began else 0.1))
+    return began
+
+
+def whole_way_s(webhook: Webhook, faults: int) -> list[float]:
+    """Return seconds from the first reading of each fault to its message."""
+    topic = project("whole", webhook.url)
+    content = {
+        "topic": "persistent://public/default/whole", "alerts": topic, "sensor": "machine_part",
+        "channels": ["value"], "window": WINDOW, "lateness_s": 0.5,
+        "routes": {"shift": {"to": "webhook", "url": webhook.url}},
+    }  # fmt: skip
+    Path("streams", "whole.yaml").write_text(yaml.safe_dump(content))
+    with PulsarTopics().sender(content["topic"]) as send:
+        for number in range(WINDOW * SENSORS):  # so that the windows are full
+            send(*reading(number, 0.1))
+    with notifier("whole"):
+        job = live.start("streams/whole.yaml", position="earliest", package=package("mean"))
+        with PulsarTopics().sender(content["topic"]) as send:
+            began = planted(send, faults)
+        while missing := began.keys() - webhook.sensors_s.keys():
+            print(f"{len(missing)} faults are not there yet", file=sys.stderr)
+            time.sleep(1)
+        job.stop()
+    return [webhook.sensors_s[sensor] - began_s for sensor, began_s in began.items()]
+
+
 def figures(count: int) -> Iterator[tuple[str, float]]:
     """Yield names and figures."""
+    yield "load", os.getloadavg()[0]
     webhook = Webhook()
+    names = ("fault_p50_s", "fault_p99_s", "fault_most_s")
+    delays = whole_way_s(webhook, count)
+    yield from zip(names, np.quantile(delays, [0.5, 0.99, 1]), strict=True)
     topic = project("patient", webhook.url)
     with notifier("patient"):
         delays = delays_s(topic, webhook, range(count))
