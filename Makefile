@@ -48,7 +48,7 @@ else
 endif
 
 soak: setup  ## 500 small runs with 8 jobs, stopped in the middle and resumed: about 20 minutes
-	SOAK_RUNS=500 $(BIN)/python -m pytest tests/runs/test_soak.py
+	SOAK_RUNS=500 $(BIN)/python -m pytest tests/runs/execution/test_soak.py
 
 faults: setup  ## 1,000,000 readings of each queue through 20 and 16 faults: about 20 minutes
 	FAULTS_READINGS=1000000 FAULTS_ROUNDS=4 $(BIN)/python -m pytest -s tests/stream/running/test_faults.py

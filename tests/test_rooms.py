@@ -166,7 +166,9 @@ def test_no_module_imports_itself_in_a_circle():
 
 
 @pytest.mark.parametrize(
-    "folder", sorted({path.parent for path in MODULES}), ids=lambda folder: dotted(folder / "x.py")
+    "folder",
+    sorted({path.parent for path in [*MODULES, *(ROOT / "tests").rglob("*.py")]}),
+    ids=lambda folder: str(folder.relative_to(ROOT)),
 )
 def test_a_folder_holds_no_more_names_than_one_reads(folder):
     assert len(list(folder.glob("*.py"))) <= 16

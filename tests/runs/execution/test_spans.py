@@ -11,7 +11,7 @@ import workbench
 from workbench import runs
 from workbench.runs.execution import spans
 
-SAMPLE = Path(__file__).parents[2] / "data" / "archive"
+SAMPLE = Path(__file__).parents[3] / "data" / "archive"
 SPAN = ("pumps", "2026-01-05T00:00:00Z", "2026-01-05T06:00:00Z")
 
 

@@ -22,7 +22,7 @@ from workbench.errors import ArchiveError
 
 pytestmark = pytest.mark.slow
 
-SAMPLE = Path(__file__).parents[2] / "data" / "archive"
+SAMPLE = Path(__file__).parents[3] / "data" / "archive"
 IDS = ("ledger_id", "entry_id", "batch_index")
 
 

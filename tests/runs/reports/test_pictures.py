@@ -15,7 +15,7 @@ from workbench import runs
 from workbench.runs.reports.pictures import clean_svg, picture
 from workbench.runs.reports.run_report import harmless, markdown
 
-from .conftest import write_run
+from ..conftest import write_run
 
 PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"

@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from workbench import runs
 from workbench.runs.sweeps import Sweep
 
-from .conftest import write_run
+from ..conftest import write_run
 
 pytestmark = pytest.mark.slow
 
