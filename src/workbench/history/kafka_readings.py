@@ -131,8 +131,10 @@ def decode_readings(
     if not reading.record:
         return _of_json(records, kinds, rows, ids)
     named = tuple(map(int, np.unique(ids[ids >= 0])))
-    stored = definitions(named)
-    reasons = {number: reading.unfit(definition) for number, definition in stored.items()}
+    unreadable: dict[int, str] = {}
+    stored = definitions(named, unreadable)
+    fits = {number: reading.unfit(definition) for number, definition in stored.items()}
+    reasons = {**unreadable, **fits}
     written = {number: stored[number] for number, why in reasons.items() if not why}
     if reasons and not written:
         number = min(reasons)

@@ -23,24 +23,42 @@ _ANSWER_S = 10.0
 _NO_SCHEMA = 40403
 _MOST_BYTES = 4 << 20  # of an answer
 _LEVELS = 1000  # of lists and objects in a schema's JSON, as in the job
+_DIGITS = 1000  # of a number in it, as in the job
 _UNKNOWN = 100  # ids of a read that the registry may lack: each is a request
 VARIABLE = "WORKBENCH_SCHEMA_REGISTRY"
 
 
-def definitions(ids: Iterable[int]) -> dict[int, Any]:
+class UnreadableSchemaError(ReplayError):
+    """That no value can be read by a schema: it is no Avro, no JSON, or refers to others."""
+
+
+def definitions(ids: Iterable[int], unreadable: dict[int, str] | None = None) -> dict[int, Any]:
     """Return the Avro schemas of some ids, as JSON, by id; those that the registry lacks are not.
+
+    Parameters
+    ----------
+    unreadable
+        Takes why no value can be read by a schema, by id; None: such a one is an error.
 
     Raises
     ------
     ReplayError
-        If no registry is known, it does not answer or refuses, lacks more than 100 of the ids, or
-        a schema is none of Avro or refers to others.
+        If no registry is known, it does not answer or refuses, or lacks more than 100 of the ids.
+    UnreadableSchemaError
+        If a schema is none of Avro or refers to others.
     """
     address = registry()
     stored: dict[int, Any] = {}
     unknown = 0
     for number in sorted(ids):
-        if text := _stored(address, number):
+        try:
+            text = _stored(address, number)
+        except UnreadableSchemaError as err:
+            if unreadable is None:
+                raise
+            unreadable[number] = err.message
+            continue
+        if text:
             stored[number] = json.loads(text)
         elif (unknown := unknown + 1) > _UNKNOWN:
             raise ReplayError(
@@ -128,24 +146,36 @@ def _answer(url: str) -> tuple[int, bytes]:
 
 
 def _text(content: dict[str, Any], url: str) -> str:
-    kind = content.get("schemaType", "AVRO")
-    if kind != "AVRO" or content.get("references"):
-        what = "refers to other schemas" if kind == "AVRO" else f"is {kind}"
-        raise ReplayError(f"the schema {what}, expected Avro that stands alone", where=url)
+    text, kind = content.get("schema"), content.get("schemaType")
+    if not isinstance(text, str):
+        raise ReplayError("the schema registry gives no schema", where=url)
+    if kind not in (None, "AVRO") or content.get("references"):
+        what = "refers to other schemas" if kind in (None, "AVRO") else f"is {kind}"
+        raise UnreadableSchemaError(
+            f"the schema {what}, expected Avro that stands alone", where=url
+        )
+    if excess := _excess(text):
+        raise UnreadableSchemaError(f"the JSON of the schema {excess}", where=url)
     try:
-        json.loads(content["schema"])
-        if _levels(content["schema"]) > _LEVELS:
-            raise RecursionError
-    except (KeyError, TypeError, ValueError, RecursionError) as err:
-        raise ReplayError("the schema registry gives no schema", where=url) from err
-    return str(content["schema"])
+        json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as err:
+        raise UnreadableSchemaError(f"the schema is no JSON: {err}", where=url) from err
+    return text
 
 
-def _levels(text: str) -> int:
-    """Return how deep the lists and objects of a JSON go, without Python's own calls."""
-    marks = re.findall(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', text)
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is none of its numbers")  # Python takes it
+
+
+def _excess(text: str) -> str:
+    """Return what a JSON has too much of, before it is made; empty: nothing."""
+    marks = re.findall(r'"(?:[^"\\]|\\.)*"|[\[{\]}]|[0-9]+', text)
     steps = ((mark in "[{") - (mark in "]}") for mark in marks if len(mark) == 1)
-    return max(accumulate(steps), default=0)
+    if max(accumulate(steps), default=0) > _LEVELS:
+        return f"is nested more than {_LEVELS} levels deep"
+    if any(len(mark) > _DIGITS and mark[0] != '"' for mark in marks):
+        return f"has a number of more than {_DIGITS} digits"
+    return ""
 
 
-__all__ = ["VARIABLE", "definitions", "registry"]
+__all__ = ["VARIABLE", "UnreadableSchemaError", "definitions", "registry"]

@@ -117,6 +117,33 @@ def test_two_types_of_one_short_name_are_kept_apart():
     assert (rows, said) == ([{"a": "G", "c": '{"y.Q": {"k": 1}}', "b": "B"}], [])
 
 
+def test_symbols_of_any_alphabet_are_read_and_one_that_the_newest_lacks_is_its_default():
+    old = named("enum", "Valve", symbols=["zu", "geöffnet", "A-B"])
+    new = {**old, "symbols": ["geöffnet", "zu"], "default": "zu"}
+    for more, behind in (([], b""), ([NESTED], b"\0")):
+        both = [{**record(), "fields": [field("v", kind), *more]} for kind in (old, new)]
+        schemas = [Schema(number, "AVRO", each) for number, each in enumerate(both)]
+        values = AvroValues(schemas, None)
+
+        raws = [number + behind for number in (b"\2", b"\4", b"\0", b"\0")]
+        rows, said = read(values, rows_of(raws, [0, 0, 0, 1]))
+
+        assert [row["v"] for row in rows] == ["geöffnet", "zu", "zu", "geöffnet"]
+        assert said == []
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ({"symbols": ["A", "A"]}, "ValueError an enum has a symbol twice"),
+        ({"symbols": ["A"], "default": "B"}, "ValueError an enum has no symbol 'B', which is its"),
+    ],
+)
+def test_symbols_by_which_a_value_is_not_known_are_refused(more, what):
+    with pytest.raises(ArchiveError, match=f"^the schema is no Avro schema: {what}"):
+        record_fields(record(("v", named("enum", "Q", **more))))
+
+
 def test_a_type_defined_twice_and_differently_is_refused():
     other = {**UNIT, "symbols": ["PSI"]}
 

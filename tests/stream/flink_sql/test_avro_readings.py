@@ -352,6 +352,19 @@ def _enum(symbols, **more):
     return _with({"type": "enum", "name": "E", "symbols": symbols, **more})
 
 
+def _text(text, **content):
+    return {"schema": text, **content}  # of the registry's answer
+
+
+def _marked(*names):
+    """Fixed types of these names, side by side."""
+    fields = [
+        {"name": f"x{place}", "type": {"type": "fixed", "name": name, "size": 1}}
+        for place, name in enumerate(names)
+    ]
+    return {**PLAIN, "fields": [*PLAIN["fields"], *fields]}
+
+
 DECIMAL = {"type": "bytes", "logicalType": "decimal"}
 BODY = b"\2p\0\0"  # sensor alone; then what the field more has: zeros
 # what the specification leaves open, or what is written against it, and whether it is read
@@ -375,6 +388,13 @@ ODD = [
     (_with({**DECIMAL, "precision": 20_000, "scale": None}), True),
     (_with({**DECIMAL, "precision": 20_000.0}), True),
     (_enum(["A"], aliases=None), True),
+    (_enum(["A-B", "1", "", "ge\u00f6ffnet"]), True),  # read: Java takes letters of any alphabet
+    (_enum(["A", "\ud800"]), False),
+    (_enum(["A", "B", "A"]), False),
+    (_enum(["A", "B"], default="B"), True),
+    (_enum(["A", "B"], default=None), True),
+    (_enum(["A", "B"], default="C"), False),
+    (_enum(["A", "B"], default=["A"]), False),
     (_enum("AB"), False),
     (_enum({"A": 1}), False),
     (_enum(None), False),
@@ -410,6 +430,24 @@ ODD = [
     ({**PLAIN, "type": "error"}, True),
     ({**PLAIN, "fields": {"a": PLAIN["fields"][0]}}, False),
     ({key: value for key, value in PLAIN.items() if key != "fields"}, False),
+    (_marked("A-B", "A_B", "1", "\u00e9", "a.b$C"), True),
+    (_marked("A", "\udfff"), False),
+    (_text(""), False),
+    (_text("{"), False),
+    (_text(json.dumps(PLAIN) + "\n"), True),
+    (_text(json.dumps(PLAIN) + " {}"), False),
+    (_text("\ufeff" + json.dumps(PLAIN)), False),
+    (_text(json.dumps({**PLAIN, "doc": math.nan})), False),
+    (_text(json.dumps({**PLAIN, "doc": -math.inf})), False),
+    (_text(json.dumps({**PLAIN, "doc": 10**999})), True),
+    (_text(json.dumps({**PLAIN, "doc": 10**1000})), False),
+    (_text(json.dumps({**PLAIN, "doc": ["9" * 1001, 1e300]})), True),
+    (_text(json.dumps(PLAIN), schemaType=None), True),
+    (_text(json.dumps(PLAIN), schemaType="JSON"), False),
+    (_text(json.dumps(PLAIN), references=[]), True),
+    (_text(json.dumps(PLAIN), references=[{"name": "a"}]), False),
+    (_with([["int", "null"], "string"]), True),
+    (_with(["int", "int"]), True),
 ]
 
 
@@ -419,6 +457,8 @@ def test_a_schema_that_is_odd_is_read_by_job_and_archive_or_by_neither(tmp_path,
 
     job = same(messages, schema_registry(stored), tmp_path)
 
+    for message in messages[1:]:  # alone, too: no schema stands in the way of another
+        by_the_archive([messages[0], message])
     differing = [
         (str(odd)[-200:], reason)
         for (odd, is_read), (reason, *_) in zip(ODD, job[1:], strict=True)

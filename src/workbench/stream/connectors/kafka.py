@@ -116,16 +116,18 @@ def _check_avro(stream: Stream, tails: list[list[bytes]]) -> None:
     So is a field that none of the topic's schemas has: a name that is wrong.
     """
     ids = [[schema_id(value) for value in tail] for tail in tails]
-    stored = definitions({number for tail in ids for number in tail if number is not None})
+    unreadable: dict[int, str] = {}
+    named = {number for tail in ids for number in tail if number is not None}
+    stored = definitions(named, unreadable)
     wanted = reading_fields(stream)
-    reasons = {number: wanted.unfit(each) for number, each in stored.items()}
+    reasons = {**unreadable, **{number: wanted.unfit(each) for number, each in stored.items()}}
     fitting = {number for number, why in reasons.items() if not why}
     wanted.check([stored[number] for number in fitting], stream.topic)
-    for tail, named in zip(tails, ids, strict=True):
-        if not tail or not fitting.isdisjoint(named):
+    for tail, numbers in zip(tails, ids, strict=True):
+        if not tail or not fitting.isdisjoint(numbers):
             continue
-        if named[-1] in reasons:
-            raise StreamError(f"schema {named[-1]}: {reasons[named[-1]]}", where=stream.topic)
+        if numbers[-1] in reasons:
+            raise StreamError(f"schema {numbers[-1]}: {reasons[numbers[-1]]}", where=stream.topic)
         if _is_object(tail[-1]):
             raise StreamError(
                 f"the readings are JSON, the stream reads Avro of {stream.record}",

@@ -58,7 +58,7 @@ def plain(record: Type, *, is_reader: bool = False) -> Any:
         schema = fastavro.parse_schema(writer.schema(record))
     except Exception as err:  # fastavro raises what it meets
         raise ArchiveError(f"the schema is no Avro schema: {type(err).__name__} {err}") from err
-    writer.mark_defaults(schema)
+    writer.put_back(schema)
     return schema
 
 
@@ -72,6 +72,7 @@ class _Plain:
     def __init__(self, record: Type, *, is_reader: bool) -> None:
         self._is_reader = is_reader
         self._defaults: dict[tuple[str, str], Any] = {}
+        self._symbols: dict[str, dict[str, Any]] = {}
         self._written: set[int] = set()
         self.names = plain_names(record)
 
@@ -96,7 +97,8 @@ class _Plain:
             return {**schema, "size": kind.size}
         if kind.kind == "enum":
             default = {} if kind.symbol_default is None else {"default": kind.symbol_default}
-            return {**schema, "symbols": kind.symbols, **default}
+            self._symbols[name] = {"symbols": kind.symbols, **default}
+            return {**schema, "symbols": []}
         fields = []
         for field in kind.fields:
             fields.append(
@@ -106,18 +108,24 @@ class _Plain:
                 self._defaults[name, field.name] = Default(field.default)
         return {**schema, "fields": fields}
 
-    def mark_defaults(self, schema: Any) -> None:
-        """Put the defaults into what fastavro has parsed: it checks and keeps only JSON."""
+    def put_back(self, schema: Any) -> None:
+        """Put defaults and symbols into what fastavro has parsed: of them it takes not all.
+
+        (Of defaults it keeps only JSON; of symbols it takes ASCII alone, where Java takes letters
+        of any alphabet.)
+        """
         if isinstance(schema, list):
             for branch in schema:
-                self.mark_defaults(branch)
+                self.put_back(branch)
         elif isinstance(schema, dict):
+            if schema["type"] == "enum":
+                schema.update(self._symbols[schema["name"]])
             for field in schema.get("fields", ()):
                 if (schema["name"], field["name"]) in self._defaults:
                     field["default"] = self._defaults[schema["name"], field["name"]]
-                self.mark_defaults(field["type"])
+                self.put_back(field["type"])
             for part in ("items", "values"):
-                self.mark_defaults(schema.get(part))
+                self.put_back(schema.get(part))
 
 
 def plain_names(record: Type) -> dict[str, str]:
@@ -140,7 +148,8 @@ def _types(kind: Type, met: dict[int, Type]) -> list[Type]:
 
 
 def _word(name: str) -> str:
-    return re.sub(r"\W", "_", name)
+    """Return a name without marks; names that differ in these alone stay two."""
+    return re.sub(r"[^\w.]", lambda mark: f"_{ord(mark[0]):x}", name).replace(".", "_")
 
 
 def read(raw: bytes, writer: Any, reader: Any) -> dict[str, Any]:

@@ -210,7 +210,7 @@ class _Parser:
         self.types[name], self._definitions[name] = avro_type, definition
         if kind == "enum":
             avro_type.symbols = [_text(symbol) for symbol in _list(definition["symbols"])]
-            avro_type.symbol_default = definition.get("default")
+            avro_type.symbol_default = _symbol_default(definition)
             avro_type.types += len(avro_type.symbols)
         elif kind == "fixed":
             avro_type.size = _size(definition["size"])
@@ -257,9 +257,24 @@ def _counted(whole: Type, parts: list[Type]) -> Type:
     return whole
 
 
+def _symbol_default(definition: dict[str, Any]) -> str | None:
+    """Return an enum's default, and refuse symbols by which a value is not known.
+
+    (What is in a symbol is free: the rule of names is not that of all who write, and no value's
+    bytes have to do with it.)
+    """
+    symbols, default = definition["symbols"], definition.get("default")
+    if len(set(symbols)) < len(symbols):
+        raise ValueError("an enum has a symbol twice")
+    if default is not None and default not in symbols:
+        raise ValueError(f"an enum has no symbol {str(default)[:20]!r}, which is its default")
+    return default
+
+
 def _text(name: Any) -> str:
     if not isinstance(name, str):
         raise TypeError(f"a name is {type(name).__name__}, expected text")
+    name.encode()  # half of a surrogate pair is no text
     if len(name) > _CHARACTERS:
         raise ValueError(f"a name of {len(name)} characters, expected at most {_CHARACTERS}")
     return name

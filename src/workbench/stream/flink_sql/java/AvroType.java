@@ -1,6 +1,7 @@
 package workbench;
 
 import java.math.BigInteger;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -183,8 +184,7 @@ final class AvroType {
             definitions.put(name, definition);
             checkTexts(definition.get("aliases"));
             if (kind.equals("enum")) {
-                require(definition.path("symbols").isArray(), "an enum has no list of symbols");
-                checkTexts(definition.get("symbols"));
+                checkSymbols(definition.path("symbols"), definition.get("default"));
                 type.symbols = definition.path("symbols").size();
                 type.types += type.symbols;
             } else if (kind.equals("fixed")) {
@@ -219,7 +219,8 @@ final class AvroType {
 
         private static String text(JsonNode node) {
             String text = node.isTextual() ? node.textValue() : null;
-            boolean isName = text != null && text.codePointCount(0, text.length()) <= CHARACTERS;
+            boolean isName = text != null && text.codePointCount(0, text.length()) <= CHARACTERS
+                    && StandardCharsets.UTF_8.newEncoder().canEncode(text);
             require(isName, "a name is none, or too long");
             return text;
         }
@@ -229,6 +230,16 @@ final class AvroType {
                 require(given.isArray(), "it has names that are no list");
                 given.forEach(Parser::text);
             }
+        }
+
+        private static void checkSymbols(JsonNode symbols, JsonNode byDefault) {
+            require(symbols.isArray(), "an enum has no list of symbols");
+            checkTexts(symbols);
+            Set<JsonNode> each = new HashSet<>();
+            symbols.forEach(each::add);
+            require(each.size() == symbols.size(), "an enum has a symbol twice");
+            boolean isSymbol = byDefault == null || byDefault.isNull() || each.contains(byDefault);
+            require(isSymbol, "an enum's default is none of its symbols");
         }
 
         /** Refuses a decimal that the archive does; one that does not fit its bytes is none. */

@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonProcessingException;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.DeserializationFeature;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
 
@@ -35,6 +36,7 @@ final class SchemaRegistry implements Serializable {
     private static final int[] PAUSES_MS = {200, 1_000, 3_000, 10_000};
     private static final int MOST_BYTES = 4 << 20; // of an answer
     private static final int LEVELS = 1000; // of lists and objects in JSON
+    private static final int DIGITS = 1000; // of a number in it
     private static final long LACKED_NS = 60_000_000_000L;
     private static final int NO_SCHEMA = 40403;
 
@@ -63,7 +65,7 @@ final class SchemaRegistry implements Serializable {
     /** Returns the schema of an id, and what {@code unfit} says of it. */
     Known schema(int number, Function<AvroType, String> unfit) throws IOException {
         if (known == null) {
-            json = new ObjectMapper();
+            json = new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
             known = new LinkedHashMap<Integer, Known>(64, 0.75f, true) {
                 private static final long serialVersionUID = 1L;
 
@@ -93,8 +95,12 @@ final class SchemaRegistry implements Serializable {
         }
         try {
             String text = answer.path("schema").textValue();
-            checkLevels(text);
-            AvroType type = AvroType.parse(json.readTree(text));
+            checkSizes(text);
+            JsonNode definition = json.readTree(text);
+            if (definition.isMissingNode()) {
+                throw new IllegalArgumentException("it is no JSON");
+            }
+            AvroType type = AvroType.parse(definition);
             String why = unfit.apply(type);
             return new Known(type, why == null ? null : "of schema " + number + ": " + why, true);
         } catch (JsonProcessingException | IllegalArgumentException err) {
@@ -175,7 +181,7 @@ final class SchemaRegistry implements Serializable {
         }
         JsonNode content;
         try {
-            checkLevels(new String(body, StandardCharsets.ISO_8859_1));
+            checkSizes(new String(body, StandardCharsets.ISO_8859_1));
             content = json.readTree(body);
         } catch (JsonProcessingException | CharConversionException | IllegalArgumentException err) {
             throw new Silent("it gives no JSON");
@@ -189,12 +195,14 @@ final class SchemaRegistry implements Serializable {
         return status == 404 ? null : content;
     }
 
-    /** Refuses JSON that is nested deep, before it is made: what is made is compared by recursion. */
-    private static void checkLevels(String text) {
+    /** Refuses JSON that is nested deep or has long numbers, before it is made. */
+    private static void checkSizes(String text) {
         int level = 0;
+        int digits = 0;
         boolean quoted = false;
         for (int at = 0; at < text.length(); at++) {
             char mark = text.charAt(at);
+            digits = !quoted && mark >= '0' && mark <= '9' ? digits + 1 : 0;
             if (quoted && mark == '\\') {
                 at++;
             } else if (mark == '"') {
@@ -204,6 +212,9 @@ final class SchemaRegistry implements Serializable {
             }
             if (level > LEVELS) {
                 throw new IllegalArgumentException("its JSON is nested more than " + LEVELS + " levels deep");
+            }
+            if (digits > DIGITS) {
+                throw new IllegalArgumentException("its JSON has a number of more than " + DIGITS + " digits");
             }
         }
     }
