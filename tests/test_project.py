@@ -40,6 +40,22 @@ def test_the_lock_holds_what_pyproject_asks_for(requirement):
     assert requirement.specifier.contains(LOCK[requirement.name])
 
 
+READS_ARROW = re.compile(
+    r"ipc\.open_(file|stream)\(|ParquetFile\(|read_parquet\(|read_feather\(|pq\.read"
+)
+
+
+def test_no_module_reads_arrow_or_parquet_without_forbidding_code_in_it():
+    readers = {
+        path.name: "import pyarrow_hotfix" in text
+        for path in (ROOT / "src").rglob("*.py")
+        if READS_ARROW.search(text := path.read_text())
+    }
+
+    assert len(readers) >= 4
+    assert [name for name, is_safe in readers.items() if not is_safe] == []
+
+
 def test_the_version_is_that_of_the_newest_release_in_the_changelog():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     releases = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)

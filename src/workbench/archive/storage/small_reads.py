@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow_hotfix  # noqa: F401 - a file could name code to run (CVE-2023-47248)
 
 from workbench import files
 from workbench.archive.bucket import Bucket, Item, in_order

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pyarrow_hotfix  # noqa: F401 - a file could name code to run (CVE-2023-47248)
 from pyarrow import ipc
 
 from workbench.errors import ServicesError, did_you_mean
