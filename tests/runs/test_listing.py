@@ -124,3 +124,56 @@ def test_a_record_that_is_no_json_object_is_told(store, name, message, content):
         json.dumps([(run.params, run.metrics) for run in runs.runs()])
 
     assert str(caught.value) == f"{message}\n  in {path}"
+
+
+DAMAGES = [("run.json", "{"), ("run.json", "{}"), ("metrics.json", "[]"), ("metrics.json", None)]
+
+
+def damage(path, name, content):
+    (path / name).unlink()
+    if content is not None:
+        (path / name).write_text(content)
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGES)
+@pytest.mark.parametrize("options", [[], ["--sort", "f1"], ["--json"], ["--where", "f1=0.3"]])
+def test_a_damaged_run_is_named_and_the_others_are_listed(store, name, content, options):
+    whole, broken, last = (run.path.name for run in runs.runs())
+    damage(store_path() / broken, name, content)
+
+    done = CliRunner().invoke(cli, ["runs", *options], catch_exceptions=False)
+
+    assert done.exit_code == 1
+    assert [run in done.stdout for run in (whole, broken, last)] == [
+        "--where" not in options, False, True,
+    ]  # fmt: skip
+    message, where = done.stderr.splitlines()
+    assert message.startswith("not listed: ")
+    assert name in message
+    assert where == f"  in {store_path() / broken}"
+
+
+def test_damaged_parameters_are_named_where_they_are_asked_for(store):
+    broken = runs.runs()[1].path
+    damage(broken, "params.json", "{")
+
+    assert CliRunner().invoke(cli, ["runs"]).exit_code == 0  # it shows none of them
+    done = CliRunner().invoke(cli, ["runs", "--where", "status=complete"])
+
+    assert done.exit_code == 1
+    assert done.stderr == f"not listed: the run has no readable params.json\n  in {broken}\n"
+    assert broken.name not in done.stdout
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGES)
+def test_a_run_is_found_beside_a_damaged_one(store, name, content):
+    whole, broken, _ = runs.runs()
+    damage(broken.path, name, content)
+
+    assert runs.find(whole.id[:16]).path == whole.path
+    with pytest.raises(RunError, match=name):
+        runs.find(broken.id).card()
+
+
+def store_path():
+    return runs.store.store_folder()

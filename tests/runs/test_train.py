@@ -44,6 +44,20 @@ def test_the_same_inputs_again_are_not_run_again(project):
 
 
 @pytest.mark.notebook
+def test_a_damaged_run_stands_for_none_and_stops_no_other(project):
+    notebook, file = project.notebook(RECORD), project.params("window: 30")
+    first = runs.train(notebook, file)
+    (first.path / "manifest.json").write_text("{")
+    second = runs.train(notebook, file)
+    (first.path / "run.json").write_text("{")
+
+    third = runs.train(notebook, file)
+
+    assert (second.cached, second.id != first.id) == (False, True)
+    assert (third.cached, third.id) == (True, second.id)
+
+
+@pytest.mark.notebook
 def test_a_kernel_is_this_python_even_with_an_empty_home(project, monkeypatch):
     monkeypatch.setenv("HOME", str(project.path / "nobody"))
     monkeypatch.setenv("JUPYTER_PATH", str(project.path / "nothing"))

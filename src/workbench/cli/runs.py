@@ -141,7 +141,8 @@ def runs(
 ) -> None:
     """List the runs; `show`, `diff` and `rm` for single ones.
 
-    On a terminal: the columns in which they differ, as many as fit.
+    On a terminal: the columns in which they differ, as many as fit. Exit 1 if one is damaged: it
+    is named, and the others are listed.
 
     \b
     Examples:
@@ -150,10 +151,11 @@ def runs(
     """
     if context.invoked_subcommand is not None:
         return
-    from workbench.runs import ordered, row, selected
-    from workbench.runs import runs as find_runs
+    from workbench.runs import listing, ordered, row, selected
 
-    listed = selected(find_runs(store), where)
+    records = ["metrics", *(["params"] if where else [])]
+    readable, damaged = listing(store, records=records)
+    listed = selected(readable, where)
     if package:
         listed = [run for run in listed if (run.package_id or "").startswith(package)]
     rows = [row(run) for run in (ordered(listed, sort) if sort else listed)]
@@ -161,6 +163,9 @@ def runs(
         print_rows(rows, as_json=as_json)
     else:
         print_fitting(rows, sort)
+    for error in damaged:
+        click.echo(f"not listed: {error}", err=True)
+    raise SystemExit(1 if damaged else 0)
 
 
 @runs.command()

@@ -11,6 +11,7 @@ from .reports.run_report import write_story as write_story
 from .reports.sweep_report import write_sweep_report as write_sweep_report
 from .store import Run as Run
 from .store import find as find
+from .store import listing as listing
 from .store import remove as remove
 from .store import runs as runs
 from .sweeping import sweep as sweep

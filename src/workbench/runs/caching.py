@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from workbench.endpoints import project
-from workbench.errors import WorkbenchError
+from workbench.errors import RunError, WorkbenchError
 from workbench.runs import inputs
 from workbench.runs.planning.specs import Plan
 from workbench.runs.store import Run
@@ -18,15 +18,21 @@ class Cache:
 
     def __init__(self, runs: Iterable[Run], *, failed_too: bool = False) -> None:
         wanted = {"complete", "failed"} if failed_too else {"complete"}
-        self._runs = {run.about["key"]: run for run in runs if run.status in wanted}
+        self._runs = {run.about.get("key"): run for run in runs if run.status in wanted}
         self._now: dict[str, object] = {}
 
     def find(self, plan: Plan) -> Run | None:
         """Return the run that has the inputs of `plan`, marked as cached, or None."""
         run = self._runs.get(inputs.key(inputs.inputs(plan)))
-        if run is None or not all(self._unchanged(data) for data in run.manifest["data"]):
+        if run is None or not self._stands(run):
             return None
         return replace(run, cached=True)
+
+    def _stands(self, run: Run) -> bool:
+        try:
+            return all(self._unchanged(data) for data in run.manifest["data"])
+        except RunError:  # what it read is not known any more
+            return False
 
     def _unchanged(self, manifest: dict[str, Any]) -> bool:
         if not {"archive", "topic"} <= set(manifest):

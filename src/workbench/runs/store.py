@@ -34,6 +34,7 @@ from workbench.errors import RunError, did_you_mean
 from workbench.runs.columns import flat
 
 _READ_BYTES = 1 << 16
+_ABOUT = {"status": str, "notebook": str, "source": str, "wall_s": int | float}  # lists show it
 _SHORTEST = 4  # characters of a name: fewer delete the wrong run
 _NO_RUNS = "there is no run yet: `workbench train` and `workbench sweep` make them"
 
@@ -142,13 +143,50 @@ def store_folder(store: Path | str = "runs") -> Path:
 
 
 def runs(store: Path | str = "runs") -> list[Run]:
-    """Return all whole runs, oldest first."""
+    """Return all whole runs, oldest first.
+
+    Raises
+    ------
+    RunError
+        If the `run.json` of one is damaged; `listing` goes on with the others.
+    """
+    whole, damaged = listing(store)
+    if damaged:
+        raise damaged[0]
+    return whole
+
+
+def listing(
+    store: Path | str = "runs", *, records: Sequence[str] = ()
+) -> tuple[list[Run], list[RunError]]:
+    """Return the runs that can be read, oldest first, and what is wrong with the others.
+
+    Parameters
+    ----------
+    records
+        Of `params`, `metrics` and `manifest`: what must be readable beside `run.json`.
+    """
+    readable: list[Run] = []
+    damaged: list[RunError] = []
+    for path in _folders(store):
+        try:
+            run = _load_whole(path)
+            for record in records if run else ():
+                getattr(run, record)
+        except RunError as error:
+            damaged.append(error)
+        else:
+            readable += [run] if run else []
+    return readable, damaged
+
+
+def _folders(store: Path | str) -> list[Path]:
     folder = store_folder(store)
     if not folder.is_dir():
         return []
     # a store may have 10,000 runs: their names alone
     names = sorted(name for name in os.listdir(folder) if name[0] != ".")  # noqa: PTH208
-    return [run for run in map(_load_whole, (folder / name for name in names)) if run]
+    return [folder / name for name in names]
 
 
 def find(name: Path | str, store: Path | str = "runs") -> Run:
@@ -162,7 +200,8 @@ def find(name: Path | str, store: Path | str = "runs") -> Run:
     for path in (Path(name), store_folder(store) / name):
         if (path / "run.json").is_file():
             return _load(path.resolve())
-    return _load(store_folder(store) / match_id(str(name), [run.id for run in runs(store)], store))
+    ids = [path.name for path in _folders(store) if (path / "run.json").is_file()]
+    return _load(store_folder(store) / match_id(str(name), ids, store))
 
 
 def match_id(name: str, ids: Sequence[str], store: Path | str = "runs") -> str:
@@ -226,9 +265,17 @@ def _load_whole(path: Path) -> Run | None:
 
 def _load(path: Path) -> Run:
     try:
-        return Run(path, _document(path, "run.json"))
+        about = _document(path, "run.json")
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise RunError(f"run.json cannot be read: {error.strerror}", where=path) from error
     except ValueError as error:
         raise RunError("run.json is damaged", where=path) from error
+    for name, kind in _ABOUT.items():
+        if not isinstance(about.get(name), kind):
+            raise RunError(f"run.json is damaged: {name} is {about.get(name)!r}", where=path)
+    return Run(path, about)
 
 
 def _document(folder: Path, name: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from workbench.runs.planning.documents import project_path
 from workbench.runs.planning.specs import Plan, read_sweeps
 from workbench.runs.reports.sweep_report import write_sweep_report
 from workbench.runs.searching import explore
-from workbench.runs.store import Run, find, run_name, runs, store_folder
+from workbench.runs.store import Run, find, listing, run_name, store_folder
 from workbench.runs.sweeps import Sweep, load_sweep
 from workbench.runs.training import here
 
@@ -67,7 +67,7 @@ def sweep(
     remove_abandoned(folder)
     if metric is None and searches:
         metric = searches[0].metric
-    cache = Cache([] if force else runs(store), failed_too=resume)
+    cache = Cache([] if force else listing(store)[0], failed_too=resume)
     made = _Made(folder, cache, limits, jobs or _cores())
     numbers = made.numbers(plans)
     most = len(set(numbers)) + sum(search.most_runs for search in searches)

@@ -12,7 +12,7 @@ from workbench.errors import ParamsError, RunError
 from workbench.runs.caching import Cache
 from workbench.runs.execution.notebook import Limits, execute
 from workbench.runs.planning.specs import Plan, plan, read_plans
-from workbench.runs.store import Run, runs, store_folder
+from workbench.runs.store import Run, listing, store_folder
 
 _NO_LIMITS = Limits()
 
@@ -49,7 +49,7 @@ def train(
         If the notebook fails; the run is kept, its report shows the failing cell.
     """
     wanted = _one_plan(None if notebook is None else here(notebook), params)
-    earlier = None if force else Cache(runs(store)).find(wanted)
+    earlier = None if force else Cache(listing(store)[0]).find(wanted)
     if earlier is not None:
         return earlier
     files.remove_abandoned(store_folder(store))
