@@ -19,6 +19,7 @@ from workbench.stream.running.retention import retention
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "planted-id",
     "AWS_SECRET_ACCESS_KEY": "planted-secret",
+    "AWS_SESSION_TOKEN": "planted-session",
     "WORKBENCH_BROKER_TOKEN": "planted-token",
 }
 
@@ -106,12 +107,38 @@ def test_no_secret_is_written(made):
         for secret in SECRETS.values()
         if secret.encode() in content
     ] == []
-    container = deployment(made)["spec"]["podTemplate"]["spec"]["containers"][0]
-    refs = {one["name"]: one.get("valueFrom") for one in container["env"]}
+    refs = {name: entry.get("valueFrom") for name, entry in variables(made).items()}
     assert refs["AWS_SECRET_ACCESS_KEY"] == {
         "secretKeyRef": {"name": "workbench", "key": "aws-secret-access-key"}
     }
     assert refs["WORKBENCH_BROKER"] is None
+
+
+def variables(made):
+    container = deployment(made)["spec"]["podTemplate"]["spec"]["containers"][0]
+    return {entry["name"]: entry for entry in container["env"]}
+
+
+def test_a_key_for_a_while_has_its_token_and_one_that_stays_needs_none(made):
+    assert variables(made)["AWS_SESSION_TOKEN"]["valueFrom"] == {
+        "secretKeyRef": {"name": "workbench", "key": "aws-session-token", "optional": True}
+    }
+
+
+def test_a_stream_of_kafka_is_told_where_it_is_and_where_its_secrets_are(
+    made, content, tmp_path, monkeypatch
+):
+    properties = tmp_path / "client.properties"
+    properties.write_text("sasl.jaas.config=planted-login\n")
+    monkeypatch.setenv("WORKBENCH_KAFKA", "plant:9092")
+    monkeypatch.setenv("WORKBENCH_KAFKA_CONFIG", str(properties))
+    queue = content(topic="kafka://pumps", alerts="kafka://alerts", detector="none")
+    stream = parse_stream("queue", {**queue, "limits": {"over": "pressure_bar > 3"}})
+
+    written = variables(write_deployment(stream, bucket="s3://plant-flink"))
+
+    assert written["WORKBENCH_KAFKA"]["value"] == "plant:9092"
+    assert written["WORKBENCH_KAFKA_CONFIG"]["value"] == "/etc/workbench/kafka-properties"
 
 
 def test_a_job_survives_on_kubernetes_as_it_does_on_a_session_cluster(made):

@@ -7,8 +7,9 @@
     deploy/NAME/jars/                  what the image takes besides the project
 
 Both ways start from the same settings and the same pod template. Secrets are referred to, never
-written: the Secret `workbench` holds `aws-access-key-id`, `aws-secret-access-key` and, where the
-broker wants one, `broker-token`; the volume claim `workbench-store` holds packages and promotions.
+written: the Secret `workbench` holds `aws-access-key-id`, `aws-secret-access-key`, of a key for a
+while `aws-session-token` too, and where the queue wants them `broker-token` and `kafka-properties`;
+the volume claim `workbench-store` holds packages and promotions.
 """
 
 from __future__ import annotations
@@ -187,11 +188,14 @@ def _pod() -> dict[str, Any]:
         "WORKBENCH_BROKER": servers.broker,
         "WORKBENCH_ADMIN": servers.admin,
         "WORKBENCH_BROKER_TOKEN_FILE": f"{_SECRETS}/broker-token" if servers.broker_token else "",
+        "WORKBENCH_KAFKA": servers.kafka,
+        "WORKBENCH_KAFKA_CONFIG": f"{_SECRETS}/kafka-properties" if servers.kafka_config else "",
     }
-    secret = {
+    secret: dict[str, dict[str, dict[str, Any]]] = {
         variable: {"secretKeyRef": {"name": _SECRET, "key": variable.lower().replace("_", "-")}}
-        for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     }
+    secret["AWS_SESSION_TOKEN"]["secretKeyRef"]["optional"] = True  # a key that stays has none
     return {
         "apiVersion": "v1",
         "kind": "Pod",
