@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import struct
 import threading
 import time
 from urllib.parse import urlsplit
@@ -13,8 +15,10 @@ import pytest
 
 from workbench import broker, replay
 from workbench import services as room
+from workbench.archive import Selection
 from workbench.endpoints import endpoints
-from workbench.errors import ServicesError
+from workbench.errors import ReplayError, ServicesError
+from workbench.history import Tail, tail_parts
 from workbench.serve import Limits, Live
 
 pytestmark = pytest.mark.pulsar
@@ -58,6 +62,39 @@ def send(topic, numbers, value=lambda i: {"i": i}, partitions=0, **options):
             )
         producer.flush()
         producer.close()
+
+
+class Chunks:
+    """A producer that sends chunks of a message one by one, and dies when it is told to.
+
+    It speaks Pulsar's protocol itself: the client sends all of a message, or nothing.
+    Source: apache/pulsar 4.0.8, PulsarApi.proto BaseCommand.
+    """
+
+    def __init__(self, topic, pulsar, uuid):
+        self.topic, self.pulsar, self.uuid = topic, pulsar, uuid
+
+    def send(self, chunks, of, i):
+        """Send some chunks, by number, of a reading in `of` of them, on a connection of its own."""
+        value = json.dumps({"i": i}).encode()
+        parts = [value[n * len(value) // of : (n + 1) * len(value) // of] for n in range(of)]
+        place = urlsplit(endpoints().broker)
+        with socket.create_connection((place.hostname, place.port), timeout=30) as self.socket:
+            self._command(2, [(1, b"test"), (4, 19)])
+            self._command(5, [(1, self.topic.encode()), (2, 1), (3, 1), (4, self.uuid)])
+            for n in chunks:
+                facts = (26, self.uuid), (27, of), (28, len(value)), (29, n)
+                time_ms = (12, BEGIN_MS + i * MINUTE_MS)
+                entry = self.pulsar.entry(parts[n], time_ms, *facts)
+                self._command(6, [(1, 1), (2, n + 1)], entry)
+
+    def _command(self, kind, fields, entry=b""):
+        command = self.pulsar.protobuf((1, kind), (kind, fields))
+        body = struct.pack(">I", len(command)) + command + entry
+        self.socket.sendall(struct.pack(">I", len(body)) + body)
+        size = struct.unpack(">I", self.socket.recv(4, socket.MSG_WAITALL))[0]
+        answer = self.socket.recv(size, socket.MSG_WAITALL)[4:]
+        assert answer[1] in (3, 7, 17), answer  # connected, receipt, success
 
 
 def numbers(connection, table, where="true"):
@@ -230,14 +267,58 @@ def test_a_ledger_that_is_another_at_the_broker_is_refused(live, connect, pulsar
         connect(live(bucket)).execute("select i from stranger")
 
 
-def test_what_the_archive_has_the_beginning_of_alone_is_refused(live, connect, pulsar, tmp_path):
-    send(full("begun"), range(3))
-    entry = pulsar.entry(b'{"i":', (26, b"uuid"), (27, 2), (28, 10), (29, 0))
-    whole = pulsar.entry(pulsar.single(b'{"i": 9}'), (11, 1))
-    pulsar.ledger(tmp_path, [whole, entry], number=999_999, topic="public/default/persistent/begun")
+def test_chunks_of_a_producer_that_died_are_no_row_as_they_are_none_in_the_archive(
+    live, connect, pulsar
+):
+    topic = full("died")
+    send(topic, range(5))
+    connection = connect(live())
+
+    Chunks(topic, pulsar, b"first").send([0, 1], of=3, i=99)
+    assert numbers(connection, "died") == [0, 1, 2, 3, 4]
+    send(topic, [5])
+    Chunks(topic, pulsar, b"whole").send([0, 1], of=2, i=6)
+    Chunks(topic, pulsar, b"second").send([0], of=2, i=98)
+    for _ in range(2):
+        assert numbers(connection, "died") == list(range(7))
+        assert numbers(connection, "died", f"event_time >= '{stamp(6)}'") == [6]
+
+    room.offload(topic)
+    assert sorted(replay(topic)["i"]) == list(range(7))
+    assert numbers(connection, "died") == list(range(7))
+
+
+def test_what_the_archive_has_the_beginning_of_is_refused_if_the_broker_has_the_end(
+    live, connect, pulsar
+):
+    topic = full("begun")
+    send(topic, range(3))
+    producer = Chunks(topic, pulsar, b"cut")
+    producer.send([0, 1], of=3, i=3)
+    room.offload(topic)
+    send(topic, range(4, 6))
+    server = live()
+
+    assert numbers(connect(server), "begun") == [0, 1, 2, 4, 5]
+    producer.send([2], of=3, i=3)
+    send(topic, [6])
 
     with pytest.raises(psycopg.Error, match="the beginning of 1 messages in chunks"):
-        connect(live(tmp_path)).execute("select i from begun").fetchall()
+        numbers(connect(server), "begun")
+
+
+def test_what_retention_removes_while_it_is_read_is_refused(live, connect):
+    topic = full("trimmed")
+    for first in (0, 10, 20):
+        send(topic, range(first, first + 10))
+        broker.check(broker.admin("PUT", f"{broker.rest_path(topic)}/unload"))
+    (part,) = tail_parts(topic)
+    whole = list(Tail().read(part, (), Selection(), lambda: None))
+    assert sum(map(len, whole)) == 30
+
+    broker.check(broker.admin("DELETE", f"{broker.rest_path(topic)}/truncate"))
+    with pytest.raises(ReplayError, match="10 entries, was removed from the broker while it was"):
+        list(Tail().read(part, (), Selection(), lambda: None))
 
 
 def test_a_cancelled_query_stops_reading_the_broker(live, connect):

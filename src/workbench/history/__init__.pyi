@@ -1,3 +1,4 @@
+from .chunks import end_one_of as end_one_of
 from .event_times import odd_times as odd_times
 from .frames import open_archive as open_archive
 from .frames import replay as replay
@@ -7,8 +8,8 @@ from .kafka_topics import KafkaRecords as KafkaRecords
 from .kafka_topics import read_records as read_records
 from .kafka_values import schema_id as schema_id
 from .live import encoded as encoded
+from .message_columns import columns_of as columns_of
 from .schema_registry import definitions as definitions
 from .tail import Tail as Tail
 from .tail import TailPart as TailPart
-from .tail import columns_of as columns_of
 from .tail import tail_parts as tail_parts

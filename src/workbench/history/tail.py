@@ -6,7 +6,8 @@ of objects: entries that surely hold nothing of an interval are not read again. 
 search by time is not used: it takes publish times to rise, which of several producers they do not.
 
 A message in chunks comes with its last one, and needs the first to be read: where entries were
-passed over (chunks, marks of transactions) nothing of that partition is left out.
+passed over (chunks, marks of transactions) nothing of that partition is left out. Chunks without a
+last one are no message. What retention removes while it is read is refused.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby, takewhile
 from typing import Any
 
 import pulsar
@@ -23,14 +25,16 @@ from workbench import broker
 from workbench.archive import Inference, Selection, split_partition
 from workbench.endpoints import endpoints
 from workbench.errors import ReplayError
+from workbench.history import chunks
 from workbench.history.live import encoded
+from workbench.history.message_columns import columns_of, event_ms
 
 Position = tuple[int, int, int]  # ledger, entry, batch index
 _BATCH_ROWS, _BATCH_BYTES = 1024, 2 << 20  # Arrow reads up to sixteen ahead
 _PIECE_ROWS = 4096
 _QUEUE, _QUEUE_BYTES = 10_000, 32 << 20  # fetched ahead
-_STEP_MS, _WAIT_MS = 200, 30_000
-_ALL = 1 << 31  # behind the index of any message of a batch
+_STEP_MS, _ASKED_MS, _WAIT_MS = 200, 1000, 30_000
+_ALL, _NOTHING = 1 << 31, -2  # behind the index of any message of a batch, and before
 _BY = ("publish_time", "event_time")
 
 
@@ -166,7 +170,7 @@ class Tail:
         ServicesError
             If no broker is known, or it does not answer.
         ReplayError
-            If it refuses, or does not give what it says that it has.
+            If it refuses, or does not give what it says that it has, or had when it was asked.
         """
         spans = self._spans(part, archived, selection)
         if not spans:
@@ -180,6 +184,21 @@ class Tail:
             raise ReplayError(
                 f"the broker does not give {part.topic}: {err}", where=endpoints().broker
             ) from err
+        _check_kept(part, spans)
+
+    def passed_over(
+        self, part: TailPart, archived: Container[int], go_on: Callable[[], None]
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the entries (ledger, number) that no message ends with, after a look at all.
+
+        Parameters and errors are those of `read`.
+        """
+        mine = {number: count for number, count in part.ledgers.items() if number not in archived}
+        left = chunks.entries_of(mine, (0, 0), part.end[:2])
+        for messages in self.read(part, archived, Selection(), go_on):
+            for entry, _ in groupby(map(_entry, messages)):  # a batch is of one entry
+                yield from takewhile(entry.__gt__, left)  # and `entry` itself is taken
+        yield from left
 
     def kinds(
         self, part: TailPart, archived: Container[int], go_on: Callable[[], None]
@@ -297,6 +316,25 @@ def _following(part: TailPart, place: tuple[int, int]) -> tuple[int, int]:
     return next(((later, 0) for later in part.ledgers if later > ledger), (ledger, entry + 1))
 
 
+def _check_kept(part: TailPart, spans: list[_Span]) -> None:
+    """Refuse what the broker removed while it was read: it would pass over that in silence."""
+    now = _part(part.topic)
+    kept = now.ledgers if now else {}
+    gone = [
+        (ledger, count)
+        for ledger, count in part.ledgers.items()
+        if count and ledger not in kept
+        and any(span.start[0] <= ledger <= span.stop[0] for span in spans)
+    ]  # fmt: skip
+    if gone:
+        raise ReplayError(
+            f"ledger {gone[0][0]} of {part.topic}, {gone[0][1]} entries, was removed from the "
+            "broker while it was read: rows may be missing",
+            where=endpoints().admin,
+            hint="ask again for what is there now; a longer retention keeps what is not offloaded",
+        )
+
+
 def _entry(message: Any) -> tuple[int, int]:
     place = message.message_id()
     return place.ledger_id(), place.entry_id()
@@ -308,9 +346,9 @@ def _messages(
     before = pulsar.MessageId(part.partition, span.start[0], span.start[1] - 1, -1)
     reader = client.create_reader(part.topic, before, receiver_queue_size=queue)
     try:
-        place: Position = (*span.start, -2)
+        place: Position = (*span.start, _NOTHING)
         while place < span.stop:
-            message = _next(reader, part, place, go_on)
+            message = _next(reader, part, place, span.stop, go_on)
             if message is None:
                 return
             place = (*_entry(message), message.message_id().batch_index())
@@ -322,16 +360,25 @@ def _messages(
         reader.close()
 
 
-def _next(reader: pulsar.Reader, part: TailPart, place: Position, go_on: Callable[[], None]) -> Any:
-    """Return the next message; None: the broker says that there is none."""
+def _next(
+    reader: pulsar.Reader,
+    part: TailPart,
+    place: Position,
+    stop: Position,
+    go_on: Callable[[], None],
+) -> Any:
+    """Return the next message; None: there is none up to `stop`."""
+    ended = False
     for step in range(_WAIT_MS // _STEP_MS):
         go_on()
         try:
             return reader.read_next(timeout_millis=_STEP_MS)
         except pulsar.Timeout:
             broker.check_listens()
-            if step == 1000 // _STEP_MS and not reader.has_message_available():
+            if ended or (step == _ASKED_MS // _STEP_MS and not reader.has_message_available()):
                 return None
+            if step == _ASKED_MS // _STEP_MS:
+                ended = _holds_no_more(part, place, stop, go_on)  # another step: it may be slow
     raise ReplayError(
         f"the broker gives nothing behind message {place[0]}:{place[1]} of {part.topic}, whose "
         f"last one is {part.end[0]}:{part.end[1]}: it is encrypted, or chunks of it are missing",
@@ -340,44 +387,14 @@ def _next(reader: pulsar.Reader, part: TailPart, place: Position, go_on: Callabl
     )
 
 
-def event_ms(message: Any) -> int | None:
-    """Return the event time of a message, ms since 1970; None where it has none that can be."""
-    event: int = message.event_timestamp()
-    return event if 0 < event < 1 << 63 else None
+def _holds_no_more(
+    part: TailPart, place: Position, stop: Position, go_on: Callable[[], None]
+) -> bool:
+    """Return whether all behind a message, up to another, is chunks of messages without an end."""
+    behind = place[0], place[1] + (place[2] != _NOTHING)
+    return chunks.end_no_message(
+        part.topic, chunks.entries_of(part.ledgers, behind, stop[:2]), go_on
+    )
 
 
-_READ: dict[str, Callable[[Any], Any]] = {
-    "ledger_id": lambda message: message.message_id().ledger_id(),
-    "entry_id": lambda message: message.message_id().entry_id(),
-    "batch_index": lambda message: message.message_id().batch_index(),
-    "publish_time": lambda message: message.publish_timestamp(),
-    "event_time": event_ms,
-    "key": lambda message: message.partition_key() or None,
-    "ordering_key": lambda message: message.ordering_key().encode() or None,
-    "properties": lambda message: list(message.properties().items()),
-    "producer": lambda message: message.producer_name(),
-    "sequence_id": lambda message: None,  # the client does not tell it
-    "schema_version": lambda message: _version_bytes(message._message.int_schema_version()),
-    "version": lambda message: message._message.int_schema_version(),
-    "value": lambda message: None if message.has_null_value() else message.data(),
-}
-
-
-def _version_bytes(version: int) -> bytes | None:
-    return None if version < 0 else version.to_bytes(8, "big")
-
-
-def columns_of(messages: list[Any], partition: int, names: list[str]) -> dict[str, list[Any]]:
-    """Return columns of messages as lists, by the names of `Topic.messages`, and `version`.
-
-    `sequence_id` is None: Pulsar's client does not tell it.
-    """
-    return {
-        name: [partition] * len(messages)
-        if name == "partition"
-        else [_READ[name](message) for message in messages]
-        for name in names
-    }
-
-
-__all__ = ["Tail", "TailPart", "columns_of", "event_ms", "tail_parts"]
+__all__ = ["Tail", "TailPart", "tail_parts"]

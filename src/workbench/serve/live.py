@@ -36,7 +36,7 @@ from workbench.archive import (
 )
 from workbench.endpoints import endpoints
 from workbench.errors import ReplayError
-from workbench.history import Tail, TailPart, columns_of, encoded
+from workbench.history import Tail, TailPart, columns_of, encoded, end_one_of
 from workbench.serve.decoded import DecodedTopic, Work
 
 _LOG = logging.getLogger(__name__)
@@ -226,14 +226,31 @@ class LiveTopic:
         self.topic.inferred = Schema(0, "BYTES") if is_bytes else inference.schema()
 
     def _check_ended(self, delivery: Delivery) -> None:
-        """Refuse where the archive has the beginning of what the broker ends: neither has it."""
-        if delivery.undecided or delivery.unfinished:
+        """Refuse where the archive has the beginning of what the broker ends: neither has it.
+
+        What has no end anywhere is no message, as it is to the archive's reader.
+        """
+        cut = [part for part in self.parts if self._ends(part, delivery)]
+        if delivery.undecided or cut:
+            of_chunks = [
+                topic for topic, _ in delivery.unfinished_names
+                if topic in {part.topic for part in cut}
+            ]  # fmt: skip
             raise ReplayError(
-                f"of {self.topic.name} the archive holds the beginning of {delivery.unfinished} "
+                f"of {self.topic.name} the archive holds the beginning of {len(of_chunks)} "
                 f"messages in chunks and {len(delivery.undecided)} entries of transactions, whose "
                 "end is not offloaded yet: they would be missing",
                 hint="without --live what is offloaded is answered",
             )
+
+    def _ends(self, part: TailPart, delivery: Delivery) -> bool:
+        """Return whether the broker has the end of a message that begins in the archive."""
+        begun = {uuid for topic, uuid in delivery.unfinished_names if topic == part.topic}
+        if not begun:
+            return False
+        archived, go_on = self._archived_ids[part.topic], self.work.go_on
+        places = self.tail.passed_over(part, archived, go_on)
+        return end_one_of(part.topic, places, begun, go_on)
 
     def _batch(self, decoder: Any, part: TailPart, messages: list[Any]) -> pa.RecordBatch:
         wanted = [source for source in decoder.columns.values() if isinstance(source, str)]
