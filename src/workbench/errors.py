@@ -102,6 +102,10 @@ class AnswersWarning(UserWarning):
     """What was answered is right as far as it goes, and something about it must be known."""
 
 
+class JournalWarning(UserWarning):
+    """What became of an alert is not on disk: a notifier that ends now may say it again."""
+
+
 class ReplayError(WorkbenchError):
     """A topic and interval cannot be read from the source asked for."""
 

@@ -9,11 +9,15 @@ from workbench.stream import parse_stream
 
 
 class Received:
-    """What came to the server; `statuses` are what it answers next, then 200."""
+    """What came to the server; `statuses` are what it answers next, then 200.
+
+    `after` is the `retry-after` of what it refuses.
+    """
 
     def __init__(self):
         self.posts = []
         self.statuses = []
+        self.after = ""
         self.url = ""
 
     def start(self):
@@ -41,6 +45,8 @@ def _handler(received):
             self.send_response(status)
             if status == 302:
                 self.send_header("location", f"{received.url}/elsewhere")
+            if status != 200 and received.after:
+                self.send_header("retry-after", received.after)
             self.send_header("content-length", "0")
             self.end_headers()
 

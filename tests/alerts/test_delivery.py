@@ -10,10 +10,11 @@ import subprocess
 import sys
 
 import pytest
+from apprise.decorators import notify
 
-from workbench.alerts import Delivery, Journal, target
-from workbench.alerts.routing import checked
-from workbench.errors import AlertsError
+from workbench.alerts import Delivery, Journal, message, target
+from workbench.alerts.routing import checked, parsed
+from workbench.errors import AlertsError, JournalWarning
 
 
 class Route:
@@ -118,7 +119,7 @@ def test_what_a_route_does_not_take_is_acknowledged_at_once(route, server, alert
 
 def test_a_refused_message_is_tried_again_with_growing_pauses(route, server, alert):
     shift, at_s, moments = route(), 1.0, []
-    server.statuses = [500, 503, 302, 404]
+    server.statuses = [500, 503, 404, 302]
     shift.take(alert(1), 0)
     while at_s < math.inf:
         moments.append(at_s)
@@ -129,7 +130,64 @@ def test_a_refused_message_is_tried_again_with_growing_pauses(route, server, ale
     assert len({headers["webhook-id"] for _, headers, _ in server.posts}) == 1
     assert {path for path, _, _ in server.posts} == {"/"}  # no redirect was followed
     assert shift.acknowledged == [(alert(1)["id"], "open")]
-    assert shift.journal.last_failure["reason"] == "the target refuses with status 404"
+    assert shift.journal.last_failure["reason"] == (
+        "the target refuses with status 302, and no redirect is followed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "after", "due_s"),
+    [
+        (429, "120", 121),
+        (503, "120", 121),
+        (429, "0", 2),  # no sooner than the pause after a failure
+        (429, "soon", 2),
+        (429, "Thu, 01 Jan 1970 00:00:00 GMT", 2),
+        (429, "99999999", 901),  # and no later than the longest pause
+        (429, "Fri, 31 Dec 9999 23:59:59 GMT", 901),
+        (500, "120", 2),  # says nothing there
+    ],
+)
+def test_a_target_that_says_when_it_takes_more_is_left_alone_until_then(
+    route, server, alert, status, after, due_s
+):
+    shift = route()
+    server.statuses, server.after = [status], after
+    shift.take(alert(1), 0)
+
+    assert shift.delivery.work(1) == due_s
+    assert shift.delivery.work(due_s) == math.inf
+    assert ids(server) == [[(1, "open")]] * 2
+
+
+def test_on_a_full_disk_people_are_told_once_and_what_was_said_is_written_when_there_is_room(
+    route, server, alert
+):
+    shift = route()
+    shift.path.symlink_to("/dev/full")
+    for number in (1, 2):
+        shift.take(alert(number), 0)
+    with pytest.warns(JournalWarning, match=r"shift.jsonl cannot be written: "):
+        shift.delivery.work(1)
+    with pytest.warns(JournalWarning, match=r"shift.jsonl cannot be written: "):
+        shift.delivery.refuse("7:0:-1:-1", "no alert", "no JSON", "refused")
+    shift.take(alert(1), 2)  # a restarted job sends it again
+    shift.delivery.work(100)
+    assert ids(server) == [[(1, "open"), (2, "open")]]
+    assert shift.acknowledged == [(alert(1)["id"], "open")]  # the second time: nothing to write
+    shift.path.unlink()
+    shift.take(alert(3), 200)
+    shift.delivery.work(300)
+
+    lines = [json.loads(line) for line in shift.path.read_text().splitlines()]
+    assert [(line["id"][-5:], line["outcome"]) for line in lines] == [
+        ("00001", "sent"), ("00002", "sent"), ("-1:-1", "dead"), ("00003", "sent")
+    ]  # fmt: skip
+    assert shift.journal.counts == Journal(shift.path).counts == {"sent": 3, "dead": 1}
+    shift.begin()
+    shift.take(alert(2), 0)  # the queue brings again what was not acknowledged
+    assert shift.delivery.work(100) == math.inf
+    assert len(server.posts) == 2
 
 
 def test_after_so_many_tries_it_is_a_dead_letter_that_the_journal_holds(route, server, alert):
@@ -307,6 +365,30 @@ def test_what_no_job_writes_is_no_alert(alert, change, said):
     assert error.value.message == f"alert {alert(1)['id']}: {said}, which no job writes"
 
 
+def test_an_alert_without_an_id_is_none(alert):
+    with pytest.raises(AlertsError, match=r"^an alert's id is empty, which no job writes$"):
+        checked({**alert(1), "id": ""})
+
+
+def test_a_number_that_is_none_is_null_for_a_webhook_would_refuse_it(route, server, alert):
+    shift, none = route(), {"flow_l_min": float("inf")}
+    sent = json.dumps(alert(1, peak_score=float("nan"), channels=none)).replace("5.0", "1e999")
+    shift.take(parsed(sent.encode()), 0)
+    shift.delivery.work(1)
+
+    (told,) = json.loads(server.posts[0][2], parse_constant=pytest.fail)["alerts"]
+    assert (told["peak_score"], told["threshold"], told["channels"]) == (
+        None, None, {"flow_l_min": None}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sensor", ["pump\nBcc: all@plant.example", "pump\r\n1", "pump\u20281"])
+def test_a_title_is_one_line_whatever_a_sensor_is_called(stream, alert, sensor):
+    definition = stream({"to": "webhook", "url": "http://plant.example"})
+
+    assert len(message(definition, "shift", [alert(1, sensor=sensor)]).title.splitlines()) == 1
+
+
 def test_an_alert_without_a_score_or_an_end_says_so_by_null(alert):
     bare = {name: alert(1)[name] for name in ("id", "sensor", "kind", "status", "start")}
 
@@ -333,9 +415,19 @@ def test_apprise_delivers_title_and_text(route, server, alert):
     assert shift.journal.last_failure["reason"] == "the target did not take the message"
 
 
-def test_a_text_names_no_score_where_there_is_none(stream, alert):
-    from workbench.alerts import message
+def test_a_service_of_apprise_that_raises_is_a_failed_try(route, alert):
+    @notify(on="raises")
+    def _raise(*_args, **_more):
+        raise RuntimeError("raises://hunter2")
 
+    shift = route({"CHAT": "raises://hunter2"}, to="apprise", url="${CHAT}")
+    shift.take(alert(1), 0)
+
+    assert shift.delivery.work(1) == 2
+    assert shift.journal.last_failure["reason"] == "the target did not take the message"
+
+
+def test_a_text_names_no_score_where_there_is_none(stream, alert):
     nothing = dict.fromkeys(["peak_score", "threshold", "readings"])
     silent = alert(1, "closed", kind="high", **nothing, channels={"flow_l_min": None})
     definition = stream({"to": "webhook", "url": "http://plant.example"})

@@ -3,6 +3,7 @@
 import json
 import uuid
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,47 @@ def test_answers_of_two_machines_are_one_truth_on_both(queue, on, stream):
     on("south")
     with pytest.warns(AnswersWarning):
         assert len(truth_of(plant).answers) == 3
+
+
+@pytest.mark.pulsar
+@pytest.mark.timeout(300)
+def test_what_others_put_on_the_topic_and_a_clock_that_is_ahead_do_not_have_the_last_word(
+    queue, on, stream
+):
+    topic, _ = queue
+    plant = stream({"to": "webhook", "url": "http://a"}, feedback=topic)
+    on("south")
+    given = asdict(room.answer(plant, "false", **ALERT))
+    ahead = {**given, "id": "ab", "verdict": "true", "at": "9000-01-01T00:00:00.000Z"}
+    strange = [b"", b"\xff", b"[" * 100_000, b'"text"', b"7", json.dumps({"id": "x"}).encode()]
+    strange += [json.dumps({**given, "at": at}).encode() for at in ("", "soon", None, 7)]
+    for payload in [*strange, json.dumps({**given, "stream": "other"}).encode()]:
+        event_topics.send(topic, payload, key="a", schema=_SCHEMA)
+    event_topics.send(topic, json.dumps(ahead).encode(), key="a", schema=_SCHEMA)
+    on("north")
+
+    with pytest.warns(AnswersWarning) as said:
+        assert room.sync(plant) == room.Synced(1, 0)
+
+    texts = [str(warning.message) for warning in said]
+    assert texts[0] == f"10 messages of {topic} are no answers: they count for nothing"
+    assert texts[1].startswith(f"1 answers of {topic} say that they are given later than ")
+    (counts,) = room.answers(plant)
+    assert (counts.verdict, counts.stream) == ("false", "plant")
+
+
+def test_who_answers_after_a_clock_that_was_ahead_has_the_last_word(on, stream):
+    on("north")
+    plant = stream({"to": "webhook", "url": "http://a"})
+    first = room.answer(plant, "true", **ALERT)
+    path = evaluation.answers_path("plant")
+    path.write_text(path.read_text().replace(first.at, "2126-01-01T00:00:00.000Z"))
+
+    second = room.answer(plant, "false", **ALERT)
+    other = room.answer(plant, "false", **{**ALERT, "alert": "b" * 32})
+
+    assert (second.at, other.at < "2126") == ("2126-01-01T00:00:00.001Z", True)
+    assert [given.verdict for given in room.answers(plant)] == ["false", "false"]
 
 
 @pytest.mark.pulsar

@@ -55,6 +55,14 @@ def test_a_variable_that_is_not_set_is_named_before_anything_starts(stream):
         room.notify(stream({"to": "webhook", "url": "${NOWHERE}"}))
 
 
+def test_what_messages_cannot_say_is_told_before_a_dry_run(stream, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_ALERTS_URL", "http://127.0.0.1:1")
+    monkeypatch.delenv("WORKBENCH_ALERTS_SECRET", raising=False)
+
+    with pytest.raises(AlertsError, match=r"^WORKBENCH_ALERTS_SECRET has 0 characters"):
+        list(room.preview(stream({"to": "webhook", "url": "http://a"})))
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch, stream):
     """A project with a stream file, whose routes a test writes."""

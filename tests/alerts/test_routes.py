@@ -6,6 +6,7 @@ from workbench.alerts import takes
 from workbench.errors import StreamError
 from workbench.stream import parse_stream
 
+NIGHT = {"hours": "01:00-03:00", "zone": "Europe/Berlin"}
 HOOK = {"to": "webhook", "url": "https://plant.example/alerts"}
 
 
@@ -27,6 +28,9 @@ def test_a_file_of_the_same_routes_is_made_of_a_stream(stream):
         ({"least": "bad"}, "route shift: least is 'bad', expected info, warning, critical"),
         ({"hours": "6-22"}, "route shift: hours is '6-22', expected as 06:00-22:00"),
         ({"hours": "06:00-24:30"}, "route shift: hours is '06:00-24:30', expected as 06:00-22:00"),
+        ({"hours": "06:00-06:00"}, "route shift: hours is '06:00-06:00', a span without a length: "
+                                   "no alert begins in it\n  leave hours out for the whole day"),
+        ({"sensors": ""}, "route shift: sensors is '', which no sensor is called\n  * is all"),
         ({"zone": "Europe/Nowhere"}, "route shift: there is no time zone 'Europe/Nowhere'\n"
                                      "  as Europe/Berlin"),
         ({"machines": "("}, "route shift: machines is no regular expression: "
@@ -108,6 +112,21 @@ def test_a_wrong_severity_is_refused(stream, severities, said):
         ({"hours": "22:00-06:30"}, {}, False),
         ({"hours": "07:00-08:00", "zone": "Europe/Berlin"}, {}, True),  # 07:30 there
         ({"hours": "22:00-24:00"}, {"start": "2026-01-15T23:59:59.999Z"}, True),
+        ({**NIGHT}, {"start": "2026-03-29T00:59Z"}, True),  # the clock goes from 02:00 to 03:00
+        ({**NIGHT}, {"start": "2026-03-29T01:00Z"}, False),
+        ({**NIGHT}, {"start": "2026-10-25T00:30Z"}, True),  # 02:30, of summer
+        ({**NIGHT}, {"start": "2026-10-25T01:30Z"}, True),  # and again, of winter
+        ({**NIGHT}, {"start": "2026-10-25T02:00Z"}, False),
+        ({**NIGHT}, {"start": "9999-12-31T23:59:59Z"}, True),  # not told there what hour it is
+        ({"sensors": "pump[1]"}, {"sensor": "pump[1]"}, True),
+        ({"sensors": "pump[1]"}, {"sensor": "pump1"}, False),
+        ({"sensors": "p.mp+(?"}, {"sensor": "p.mp+(1"}, True),
+        ({"sensors": "p.mp*"}, {"sensor": "pump"}, False),
+        ({"sensors": "K\u00fchler *"}, {"sensor": "Ku\u0308hler 1"}, True),  # written in two ways
+        ({"sensors": "K?hler"}, {"sensor": "Ku\u0308hler"}, True),
+        ({"sensors": "pump*"}, {"sensor": "pump\n1"}, True),
+        ({}, {"stream": "other"}, False),  # on the same topic
+        ({}, {"stream": None}, True),
     ],
 )
 def test_a_route_takes_what_its_filters_say(stream, alert, filters, changes, taken):

@@ -117,9 +117,10 @@ def test_without_a_broker_journals_and_packages_are_told_and_that_it_is_away(hom
 
 
 def test_an_alert_that_was_closed_is_not_open_again_when_a_restart_sends_it_again():
-    alerts = OpenAlerts()
+    alerts = OpenAlerts("plant")
 
     alerts.take(sent(alert("1"), alert("2", kind="high"), alert("1", "closed"), alert("1")))
+    alerts.take([json.dumps({**json.loads(sent(alert("4"))[0]), "stream": "other"}).encode()])
     alerts.take([b"no alert", b"[]", b'{"id": "3"}', *sent(alert("2", kind="high"))])
 
     assert alerts.by_kind() == {"high": 1}

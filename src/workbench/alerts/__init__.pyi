@@ -23,5 +23,6 @@ from .notifier import notify as notify
 from .notifier import preview as preview
 from .notifier import route_status as route_status
 from .routing import checked as checked
+from .routing import is_of as is_of
 from .routing import takes as takes
 from .targets import target as target

@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from workbench.alerts.journal import Journal
+from workbench.alerts.journal import Journal, Outcome
 from workbench.alerts.links import answer_urls, notebook_urls
 from workbench.alerts.messages import Message, message
 from workbench.alerts.routing import Alert, machine, takes
-from workbench.alerts.targets import AGAIN_S, Target
+from workbench.alerts.targets import AGAIN_S, BusyError, Target
 from workbench.errors import AlertsError
 from workbench.stream import Stream
 
@@ -94,9 +94,8 @@ class Delivery:
         """Keep what is no alert as a dead letter, once: a kill may bring the message again."""
         refused = {"id": message_id, "status": "refused", "content": content}
         self.journal.catch_up()
-        if not self.journal.settled(refused):
-            self.journal.record("dead", [refused], reason)
-        self._acknowledge(receipt)
+        if self.journal.settled(refused) or self.journal.record("dead", [refused], reason):
+            self._acknowledge(receipt)
 
     def work(self, now_s: float) -> float:
         """Send what is due, and return the moment at which something is due again."""
@@ -117,23 +116,34 @@ class Delivery:
         try:
             self._send(self._message(alerts))
         except AlertsError as err:
-            self._fail(group, err.message, now_s)
+            wanted_s = err.after_s if isinstance(err, BusyError) else 0.0
+            self._fail(group, err.message, now_s, wanted_s)
         else:
-            self.journal.record("sent", alerts)
-            self._settle(group, alerts)
+            self._close(group, alerts, "sent")
             self._last_s[whose] = now_s
 
     def _message(self, alerts: list[Alert]) -> Message:
         return message(self.stream, self.name, alerts, answer_urls(alerts), notebook_urls(alerts))
 
-    def _fail(self, group: _Group, reason: str, now_s: float) -> None:
+    def _fail(self, group: _Group, reason: str, now_s: float, wanted_s: float) -> None:
+        """Give up what was tried too often; the rest waits, longer if the target wants that."""
         alerts = list(group.alerts.values())
         self.journal.record("failed", alerts, reason)
         dead = [alert for alert in alerts if self.journal.tries(alert) >= self.route.tries]
-        self.journal.record("dead", dead, reason)
         tried = max(map(self.journal.tries, alerts))
-        self._settle(group, dead)
-        group.due_s = now_s + pause_s(tried)
+        self._close(group, dead, "dead", reason)
+        group.due_s = now_s + max(pause_s(tried), min(wanted_s, LONGEST_PAUSE_S))
+
+    def _close(
+        self, group: _Group, alerts: list[Alert], outcome: Outcome, reason: str = ""
+    ) -> None:
+        """Be done with alerts; what cannot be written down stays the queue's until it can."""
+        if self.journal.record(outcome, alerts, reason):
+            self._settle(group, alerts)
+            return
+        for alert in alerts:  # not acknowledged: the next process has it again, once
+            del group.alerts[alert["id"]]
+            del group.receipts[alert["id"]]
 
     def _settle(self, group: _Group, alerts: Iterable[Alert]) -> None:
         for alert in alerts:

@@ -77,7 +77,7 @@ def answer(
     definition = load_stream(stream)
     _check(verdict, alert, sensor, start, stop, why)
     values = {
-        "at": iso(_instant_ms(definition.name)),
+        "at": iso(_instant_ms(definition.name, alert)),
         "stream": definition.name,
         "verdict": verdict,
         "who": who or getpass.getuser(),
@@ -113,11 +113,18 @@ def _check(verdict: str, alert: str, sensor: str, start: Time, stop: Time, why: 
         raise AlertsError(f"the reason has {len(why)} characters, at most {_LONGEST} are kept")
 
 
-def _instant_ms(stream: str) -> int:
-    """Return now, or a millisecond behind the last answer: their instants say which is later."""
-    now = now_ms()
-    last_ms = max((instant_ms(said.at) or 0 for said in kept_answers(stream)[-1:]), default=0)
-    return last_ms + 1 if 0 <= last_ms - now < _TIE_MS else now
+def _instant_ms(stream: str, alert: str) -> int:
+    """Return now, or a millisecond behind the last answer: their instants say which is later.
+
+    Behind one about the same alert however far its clock was ahead: else it would count still.
+    """
+    now, kept = now_ms(), kept_answers(stream)
+    last_ms = max((instant_ms(said.at) or 0 for said in kept[-1:]), default=0)
+    same_ms = max(
+        (instant_ms(said.at) or 0 for said in kept if alert in (said.alert, said.id) and alert),
+        default=0,
+    )
+    return max(now, same_ms + 1, last_ms + 1 if 0 <= last_ms - now < _TIE_MS else now)
 
 
 def _text(time: Time) -> str:

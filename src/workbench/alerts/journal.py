@@ -3,12 +3,14 @@
     {"at": "2026-...Z", "id": "9f...", "status": "open", "outcome": "sent"}
 
 `failed` lines count the tries, over restarts too; `dead` ones hold the alert, for it is nowhere
-else once the broker was told.
+else once the broker was told. What a full disk does not take is kept in memory, so that nobody is
+told twice meanwhile, and written with the next line that there is room for.
 """
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 from workbench import files
 from workbench.alerts.routing import Alert
 from workbench.endpoints import home
+from workbench.errors import JournalWarning
 from workbench.times import iso, now_ms
 
 Outcome: TypeAlias = Literal["sent", "failed", "dead"]
@@ -49,6 +52,8 @@ class Journal:
         self._tries: Counter[tuple[str, str]] = Counter()
         self._open: dict[str, Alert] = {}
         self._read_bytes = 0
+        self._unwritten: list[str] = []
+        self._noted: Counter[str] = Counter()  # lines that were unwritten: not news when read
         self.catch_up()
 
     def catch_up(self) -> None:
@@ -59,7 +64,10 @@ class Journal:
             file.seek(self._read_bytes)
             whole, end, _ = file.read().rpartition(b"\n")
         self._read_bytes += len(whole + end)
-        for line in whole.splitlines() if end else ():
+        for line in whole.decode().splitlines() if end else ():
+            if self._noted[line]:
+                self._noted[line] -= 1
+                continue
             self._note(json.loads(line))
 
     def settled(self, alert: Alert) -> bool:
@@ -82,8 +90,8 @@ class Journal:
         """Alerts that were sent as open and not as closed."""
         return list(self._open.values())
 
-    def record(self, outcome: Outcome, alerts: Iterable[Alert], reason: str = "") -> None:
-        """Write what became of alerts; on disk when this returns."""
+    def record(self, outcome: Outcome, alerts: Iterable[Alert], reason: str = "") -> bool:
+        """Write what became of alerts; return whether all that there is to write is on disk."""
         for alert in alerts:
             line: dict[str, Any] = {
                 "at": iso(now_ms()),
@@ -95,11 +103,26 @@ class Journal:
                 line["reason"] = reason
             if outcome == "dead" or (outcome == "sent" and alert["status"] == "open"):
                 line["alert"] = dict(alert)
-            if self.path:
-                files.append_line(self.path, json.dumps(line))
-                self.catch_up()
-            else:
+            if self.path is None:
                 self._note(line)
+            else:
+                self._write(self.path, line)
+        return not self._unwritten
+
+    def _write(self, path: Path, line: dict[str, Any]) -> None:
+        """Add a line, and before it what there was no room for."""
+        text = json.dumps(line)
+        try:
+            while self._unwritten:
+                files.append_line(path, self._unwritten[0])
+                self._noted[self._unwritten.pop(0)] += 1
+            files.append_line(path, text)
+            self.catch_up()
+        except OSError as err:
+            message = f"{path} cannot be written: {err.strerror or err}; what it lacks is in memory"
+            warnings.warn(JournalWarning(message), stacklevel=5)
+            self._unwritten.append(text)
+            self._note(line)
 
     def _note(self, line: dict[str, Any]) -> None:
         key, outcome = (line["id"], line["status"]), line["outcome"]

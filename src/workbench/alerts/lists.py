@@ -22,7 +22,7 @@ def list_alerts(stream: str | Path | Stream, *, hours: float = 24.0) -> list[dic
     """
     definition = load_stream(stream)
     newest: dict[str, dict[str, Any]] = {}
-    for _, alert in recent(definition.alerts, now_ms() - round(hours * 3_600_000)):
+    for _, alert in recent(definition, now_ms() - round(hours * 3_600_000)):
         before = newest.get(alert["id"])
         if before is None or before["status"] == "open":
             newest[alert["id"]] = dict(alert)
@@ -34,7 +34,7 @@ def list_alerts(stream: str | Path | Stream, *, hours: float = 24.0) -> list[dic
 def find_alert(
     stream: str | Path | Stream, alert_id: str, *, hours: float = 24.0 * 30
 ) -> dict[str, Any]:
-    """Return the alert of the last hours whose id starts so.
+    """Return the alert of the last hours that has this id, or the one whose id starts so.
 
     Raises
     ------
@@ -42,7 +42,8 @@ def find_alert(
         If none does, or several do.
     """
     rows = list_alerts(stream, hours=hours)
-    matches = [row for row in rows if row["id"].startswith(alert_id)]
+    matches = [row for row in rows if row["id"] == alert_id]
+    matches = matches or [row for row in rows if row["id"].startswith(alert_id)]
     if len(matches) != 1 or not alert_id:
         raise AlertsError(
             f"{len(matches)} alerts of the last {hours / 24:g} days have an id that starts with "

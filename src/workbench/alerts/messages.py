@@ -91,13 +91,13 @@ class Message:
 
     @property
     def title(self) -> str:
-        """One line: the machine, and how many alerts opened and closed."""
+        """One line, whatever a sensor is called: the machine, and how many opened and closed."""
         counts = [
             f"{sum(alert['status'] == status for alert in self.alerts)} {status}"
             for status in ("open", "closed")
             if any(alert["status"] == status for alert in self.alerts)
         ]
-        return f"{self.machine}: {', '.join(counts)} ({self.stream})"
+        return f"{' '.join(self.machine.split())}: {', '.join(counts)} ({self.stream})"
 
     @property
     def text(self) -> str:

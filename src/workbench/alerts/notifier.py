@@ -26,7 +26,7 @@ from workbench.alerts.journal import Journal, journal_path
 from workbench.alerts.links import answer_urls, notebook_urls
 from workbench.alerts.messages import Message
 from workbench.alerts.notebooks import opening
-from workbench.alerts.routing import Alert, parsed
+from workbench.alerts.routing import Alert, is_of, parsed
 from workbench.alerts.subscriptions import Subscription, backlogs, opened
 from workbench.alerts.targets import Target, target
 from workbench.errors import AlertsError, ServicesError, TimesError
@@ -79,8 +79,7 @@ def notify(stream: str | Path | Stream, *, seconds: float | None = None) -> None
         If the broker cannot be reached at the start; later it is waited for.
     """
     definition = _with_routes(stream)
-    answer_urls([])  # refuses if links cannot be signed
-    notebook_urls([])  # or if they would carry a token
+    _check_links()
     targets = {name: target(route) for name, route in definition.routes.items()}
     with ExitStack() as stack:
         names = {subscription(definition, name): name for name in targets}
@@ -94,6 +93,11 @@ def notify(stream: str | Path | Stream, *, seconds: float | None = None) -> None
         for worker in workers:
             worker.start()
         _wait(workers, seconds)
+
+
+def _check_links() -> None:
+    answer_urls([])  # refuses if links cannot be signed
+    notebook_urls([])  # or if they would carry a token
 
 
 def _wait(workers: list[_Worker], seconds: float | None) -> None:
@@ -174,12 +178,13 @@ def preview(stream: str | Path | Stream, *, hours: float = 24.0) -> Iterator[Mes
     Raises
     ------
     AlertsError
-        If the stream has no routes.
+        If the stream has no routes, or messages would have links that cannot be made.
     ServicesError
         If the broker does not answer, or there is no alerts topic.
     """
     definition = _with_routes(stream)
-    sent = list(recent(definition.alerts, now_ms() - round(hours * 3_600_000)))
+    _check_links()
+    sent = list(recent(definition, now_ms() - round(hours * 3_600_000)))
     for name in definition.routes:
         yield from _previewed(definition, name, sent)
 
@@ -200,17 +205,21 @@ def _previewed(stream: Stream, name: str, sent: list[tuple[float, Alert]]) -> li
     return messages
 
 
-def recent(topic: str, since_ms: int) -> Iterator[tuple[float, Alert]]:
-    """Yield alerts sent since a moment, with when they were, in seconds; what is none is left out.
+def recent(stream: Stream, since_ms: int) -> Iterator[tuple[float, Alert]]:
+    """Yield a stream's alerts sent since a moment, with when they were, in seconds.
+
+    What is no alert on their topic, or another stream's, is left out.
 
     Raises
     ------
     ServicesError
         If the broker does not answer, or there is no such topic.
     """
-    for sent_ms, content in sorted(_published(topic, since_ms), key=itemgetter(0)):
+    for sent_ms, content in sorted(_published(stream.alerts, since_ms), key=itemgetter(0)):
         with contextlib.suppress(ValueError, AlertsError, TimesError):
-            yield sent_ms / 1000, parsed(content)
+            alert = parsed(content)
+            if is_of(stream, alert):
+                yield sent_ms / 1000, alert
 
 
 def _published(topic: str, since_ms: int) -> list[tuple[int, bytes]]:

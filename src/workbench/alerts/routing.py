@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import re
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, TypeAlias
+from unicodedata import normalize
 from zoneinfo import ZoneInfo
 
 from workbench.errors import AlertsError
@@ -27,7 +29,9 @@ _DEEPEST = 8  # lists and objects in one another; those of a job are three
 
 
 def parsed(content: bytes) -> Alert:
-    """Return the alert that a message of an alerts topic is.
+    """Return the alert that a message of an alerts topic is; a number that is none is null.
+
+    (NaN and Infinity are no JSON, and a webhook that is sent one refuses the message.)
 
     Raises
     ------
@@ -35,10 +39,15 @@ def parsed(content: bytes) -> Alert:
         If it is none; with what it lacks.
     """
     try:
-        value = json.loads(content)
+        value = json.loads(content, parse_constant=lambda _: None, parse_float=_finite)
     except (ValueError, RecursionError) as err:
         raise AlertsError(f"a message of the alerts topic is no JSON: {err}") from err
     return checked(value)
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def checked(content: object) -> Alert:
@@ -55,6 +64,8 @@ def checked(content: object) -> Alert:
     for name in _NEEDED:
         if not isinstance(content.get(name), str):
             raise AlertsError(f"a message of the alerts topic has no {name!r}, it is no alert")
+    if not content["id"]:
+        raise AlertsError("an alert's id is empty, which no job writes")
     if content["status"] not in ("open", "closed"):
         raise AlertsError(f"alert {content['id']} is {content['status']!r}, not open or closed")
     _check_optional(content)
@@ -133,19 +144,42 @@ def severity(stream: Stream, alert: Alert) -> str:
 
 
 def takes(stream: Stream, route: Route, alert: Alert) -> bool:
-    """Tell whether an alert goes by a route."""
+    """Tell whether an alert goes by a route; one of another stream on the topic goes by none."""
     least = SEVERITIES.index(route.least)
     return (
-        (not route.kinds or alert["kind"] in route.kinds)
-        and fnmatchcase(alert["sensor"], route.sensors)
+        is_of(stream, alert)
+        and (not route.kinds or alert["kind"] in route.kinds)
+        and bool(_pattern(route.sensors).fullmatch(normalize("NFC", alert["sensor"])))
         and SEVERITIES.index(severity(stream, alert)) >= least
         and (not route.hours or _within(route, alert["start"]))
     )
 
 
+def is_of(stream: Stream, alert: Alert) -> bool:
+    """Tell whether a stream said it: several may share a topic of alerts."""
+    return alert.get("stream") in (None, stream.name)
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return what a pattern of names takes: `*` and `?` mean something, all else is itself.
+
+    Examples
+    --------
+    >>> [bool(_pattern("pump[1]?").fullmatch(name)) for name in ("pump[1]a", "pump1a")]
+    [True, False]
+    """
+    parts = {"*": ".*", "?": "."}
+    written = "".join(parts.get(each) or re.escape(each) for each in normalize("NFC", text))
+    return re.compile(written, re.DOTALL)
+
+
 def _within(route: Route, start: str) -> bool:
     first, last = route.hours.split("-")
-    moment = dt.datetime.fromtimestamp((instant_ms(start) or 0) / 1000, ZoneInfo(route.zone))
+    try:
+        moment = dt.datetime.fromtimestamp((instant_ms(start) or 0) / 1000, ZoneInfo(route.zone))
+    except OverflowError:  # there, the year is before 1 or after 9999
+        return True
     clock = f"{moment:%H:%M}"
     if first <= last:
         return first <= clock < last
@@ -168,4 +202,4 @@ def machine(route: Route, sensor: str) -> str:
     return (match[1] if match.re.groups else match[0]) or sensor
 
 
-__all__ = ["Alert", "checked", "machine", "parsed", "severity", "takes"]
+__all__ = ["Alert", "checked", "is_of", "machine", "parsed", "severity", "takes"]

@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -43,9 +44,18 @@ class BodyRefusedError(AlertsError):
     """What is sent was not taken for what it holds, and nothing of it was delivered."""
 
 
+class BusyError(AlertsError):
+    """The target asks to be left alone for so many seconds."""
+
+    def __init__(self, message: str, after_s: float) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+
+
 _BODY = (400, 413, 415, 422)  # statuses that speak of the body
 AGAIN_S = 60.0  # between two times that Alertmanager hears of an alert that is still open
 _OPEN_MS = 24 * 3_600_000  # how long Alertmanager believes that, if nobody speaks to it
+_LATER = (429, 503)  # statuses that may come with `retry-after`
 _CONNECT_S, _ANSWER_S = 3.0, 10.0
 _SEVERITY = {"info": "info", "warning": "warning", "critical": "failure"}
 
@@ -147,12 +157,38 @@ def _post(url: str, body: bytes, headers: Mapping[str, str]) -> None:
             headers={"content-type": "application/json", **headers},
             timeout=(_CONNECT_S, _ANSWER_S),
             allow_redirects=False,  # what is signed for one address goes to no other
+            stream=True,
         )
     except requests.RequestException as err:  # its text holds the address
         raise AlertsError(f"no answer from the target: {type(err).__name__}") from None
-    if not 200 <= answer.status_code < 300:
-        refusal = BodyRefusedError if answer.status_code in _BODY else AlertsError
-        raise refusal(f"the target refuses with status {answer.status_code}")
+    with answer:  # its body is not read: nobody needs it, and it may have no end
+        status, after = answer.status_code, answer.headers.get("retry-after", "")
+    if 200 <= status < 300:
+        return
+    reason = f"the target refuses with status {status}"
+    if status in _LATER and after:
+        raise BusyError(reason, _seconds(after))
+    if 300 <= status < 400:
+        reason += ", and no redirect is followed"
+    raise (BodyRefusedError if status in _BODY else AlertsError)(reason)
+
+
+def _seconds(after: str) -> float:
+    """Return the seconds that a `retry-after` names, as a number or an instant; else 0.
+
+    Source: RFC 9110, 10.2.3.
+
+    Examples
+    --------
+    >>> _seconds("120"), _seconds("Thu, 01 Jan 1970 00:00:00 GMT"), _seconds("soon")
+    (120.0, 0.0, 0.0)
+    """
+    if after.strip().isdecimal():
+        return float(after)
+    try:
+        return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _apprise(url: str) -> Target:
@@ -193,4 +229,4 @@ def _attached(picture: bytes) -> Iterator[str | None]:
         yield str(path)
 
 
-__all__ = ["AGAIN_S", "BodyRefusedError", "Target", "signature", "target"]
+__all__ = ["AGAIN_S", "BodyRefusedError", "BusyError", "Target", "signature", "target"]

@@ -31,9 +31,10 @@ _CLOSED = 10_000  # ids of closed alerts that are remembered: a restarted job se
 
 
 class OpenAlerts:
-    """The alerts that are open, of the messages of an alerts topic in their order."""
+    """The alerts of a stream that are open, of the messages of its topic in their order."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
         self._open: dict[str, str] = {}
         self._closed: dict[str, None] = {}
 
@@ -43,7 +44,10 @@ class OpenAlerts:
             try:
                 alert = json.loads(content)
                 key, status, kind = alert["id"], alert["status"], alert["kind"]
+                whose = alert.get("stream", self._stream)
             except NO_DOCUMENT:
+                continue
+            if whose != self._stream:
                 continue
             if status == "open" and key not in self._closed:
                 self._open[key] = kind
@@ -65,7 +69,7 @@ class _Followed:
         self.stream = stream
         self.beats = dict.fromkeys(COUNTERS, 0)
         self.beat_ms: int | None = None
-        self.alerts = OpenAlerts()
+        self.alerts = OpenAlerts(stream.name)
         self.readers = Readers(None, ())
         self.is_up = self.was_up = False
         self._tails = Tails(

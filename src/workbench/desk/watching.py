@@ -16,7 +16,7 @@ import pandas as pd
 import pulsar
 
 from workbench import kafka
-from workbench.alerts import checked
+from workbench.alerts import checked, is_of
 from workbench.cards import Card, HasCard
 from workbench.desk.following import NO_DOCUMENT, Tails, readers
 from workbench.errors import AlertsError, ServicesError
@@ -105,7 +105,8 @@ class Watch(HasCard):
                 if kind == "heartbeat":
                     self._count(self._parsed(contents, _beat))
                 else:
-                    self._said[kind] += self._parsed(contents, checked)
+                    said = self._parsed(contents, checked)
+                    self._said[kind] += [alert for alert in said if is_of(self.stream, alert)]
         except (ServicesError, pulsar.PulsarException) as err:
             self.trouble = getattr(err, "message", "") or str(err)
             self.readers = ()

@@ -131,7 +131,7 @@ def parse_answer(text: str | bytes) -> Answer:
         texts = all(isinstance(value, str) for value in asdict(said).values())
         for time in (said.at, said.start, said.stop):
             instant_ms(time)
-    except (ValueError, TypeError, TimesError) as err:
+    except (ValueError, TypeError, RecursionError, TimesError) as err:
         raise EvaluationError("this is no answer") from err
     if not texts or said.verdict not in VERDICTS or not said.at:
         raise EvaluationError("this is no answer")

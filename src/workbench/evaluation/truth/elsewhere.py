@@ -20,6 +20,8 @@ from workbench.errors import AnswersWarning, EvaluationError, ServicesError
 from workbench.evaluation.truth.answers import Answer, answers_path, kept_answers, parse_answer
 from workbench.times import Time, instant_ms, iso, now_ms
 
+_AHEAD_MS = 300_000  # between clocks of machines; as a reading may lead (`ahead_s`)
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -41,8 +43,10 @@ class Fetched:
 def fetch_answers(stream: str, topic: str) -> Fetched:
     """Add what a feedback topic has of a stream to the answers kept here.
 
-    What is no answer is left where it is; a warning says how many there are. Another says how many
-    answers came that were given before the last read, for they change what counted up to then.
+    What is no answer is left where it is; a warning says how many there are. So is what says that
+    it is given in more than five minutes from now: it would be the last word on its alert until
+    then. Another warning says how many answers came that were given before the last read, for they
+    change what counted up to then.
 
     Parameters
     ----------
@@ -60,7 +64,7 @@ def fetch_answers(stream: str, topic: str) -> Fetched:
         known_topic, last = feedback_topic(stream)
         here = {_key(said): said for said in kept_answers(stream)}
         theirs = {_key(said): said for said in there if said.stream == stream}
-        fresh = tuple(said for key, said in theirs.items() if key not in here)
+        fresh = _timely([said for key, said in theirs.items() if key not in here], topic)
         for said in fresh:
             files.append_line(answers_path(stream), json.dumps(asdict(said)))
         _write_state(stream, topic, began)
@@ -85,6 +89,19 @@ def _warn_of_late(fresh: Iterable[Answer], last: str, topic: str) -> None:
 def _key(said: Answer) -> tuple[str, str]:
     """What one answer is: who changes their mind twice has said the same at another time."""
     return said.id, said.at
+
+
+def _timely(answers: list[Answer], topic: str) -> tuple[Answer, ...]:
+    """Return those whose clock was not ahead."""
+    latest_ms = now_ms() + _AHEAD_MS
+    timely = tuple(said for said in answers if (instant_ms(said.at) or 0) <= latest_ms)
+    if len(timely) < len(answers):
+        message = (
+            f"{len(answers) - len(timely):,} answers of {topic} say that they are given later than "
+            f"{iso(latest_ms)}: a clock is ahead, and they do not count before then"
+        )
+        warnings.warn(AnswersWarning(message), stacklevel=3)
+    return timely
 
 
 def _answers_of(topic: str) -> list[Answer]:

@@ -53,7 +53,7 @@ class Route:
     kinds
         Of alerts: `episode`, `clock`, names of limits and patterns; none: all.
     sensors
-        Pattern of their sensors' names, `*` and `?` as a shell has them.
+        Pattern of their sensors' names: `*` is any text, `?` a character, all else itself.
     least
         Least severity, a name in SEVERITIES.
     hours
@@ -208,6 +208,13 @@ def _check_filter(where: str, route: Route) -> None:
         raise StreamError(f"{where}: least is {route.least!r}, expected {', '.join(SEVERITIES)}")
     if route.hours and (route.hours[6:] > "24:00" or not HOURS.fullmatch(route.hours)):
         raise StreamError(f"{where}: hours is {route.hours!r}, expected as 06:00-22:00")
+    if route.hours and route.hours[:5] == route.hours[6:]:
+        raise StreamError(
+            f"{where}: hours is {route.hours!r}, a span without a length: no alert begins in it",
+            hint="leave hours out for the whole day",
+        )
+    if not route.sensors:
+        raise StreamError(f"{where}: sensors is '', which no sensor is called", hint="* is all")
     try:
         ZoneInfo(route.zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as err:
