@@ -9,6 +9,7 @@ and asks with psycopg. DuckDB reads the exported files in this process: nothing 
     first_ms             one dashboard query (mean per hour and pump) of the whole span, nothing
                          decoded before, in a server that has just started
     again_ms, month_ms   the same again, and a panel (one pump's mean per 10 minutes): median of 9
+    again_cpu_ms         processor time of the server for one of these, the steadier figure
     first_ratio          first_ms over exporting to Parquet and asking that
     again/month_ratio    again_ms and month_ms over the same query of the exported files
     bytes_read_share     bytes read for one day, over those for the whole span; of columns that
@@ -18,6 +19,8 @@ and asks with psycopg. DuckDB reads the exported files in this process: nothing 
     fetch_ratio          that over DuckDB's `fetchall` of the exported files
     sync_rows_s          rows a second of `archive sync` into a new Delta table
     sync_ratio           that over the export to Parquet
+    spark_local2_ratio   rows a second that Spark's local[2] reads, over one process: what
+                         `benchmarks/spark.py --quick` says, which has more of it
     load                 of the machine at the start: what else ran, in processes that want a core
     peak_mib             the server's resident memory at most, pages of its cache included
 """
@@ -116,6 +119,11 @@ class Served:
         where = f"host=127.0.0.1 port={self.port} user=bench dbname=archive"
         return psycopg.connect(where, autocommit=True)
 
+    def cpu_ms(self) -> float:
+        """Return the processor time that it took so far."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+
     def peak_mib(self) -> float:
         """Return the most memory that was resident."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -171,10 +179,11 @@ def at_once(served: Served, rounds: int, days: int) -> list[float]:
 def of_server(bucket: Path, folder: Path, days: int, rounds: int) -> dict[str, float]:
     """Return the figures of the server."""
     with Served(bucket, folder / "warm") as served, served.connect() as connection:
-        connection.execute("select 1 from pumps limit 1").fetchall()  # the machine's file cache
+        connection.execute(HOURLY).fetchall()  # the machine's file cache, and code is compiled
     with Served(bucket, folder / "home") as served, served.connect() as connection:
         connection.execute("select 1").fetchall()
-        first_ms, again_ms = asked(connection, HOURLY), asked(connection, HOURLY, 9)
+        first_ms, before_ms = asked(connection, HOURLY), served.cpu_ms()
+        again_ms, again_cpu_ms = asked(connection, HOURLY, 9), (served.cpu_ms() - before_ms) / 9
         asked(connection, PANEL)
         month_ms = asked(connection, PANEL, 9)
         day = bytes_read(connection, UNSEEN.format("bearing_temperature_c", day_of(1)))
@@ -184,6 +193,7 @@ def of_server(bucket: Path, folder: Path, days: int, rounds: int) -> dict[str, f
         return {
             "first_ms": first_ms,
             "again_ms": again_ms,
+            "again_cpu_ms": again_cpu_ms,
             "month_ms": month_ms,
             "bytes_read_share": day / span,
             "clients_50_p50_ms": float(np.percentile(taken, 50)),
@@ -211,6 +221,13 @@ def of_parquet(topic: archive.Topic, folder: Path) -> dict[str, float]:
     }
 
 
+def of_spark() -> float:
+    """Return how much faster Spark reads on two cores than one process does on one."""
+    command = [sys.executable, str(Path(__file__).with_name("spark.py")), "--quick", "--json"]
+    said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return float(json.loads(said.splitlines()[-1])["spark_local2_ratio"])
+
+
 def figures(quick: bool) -> Iterator[tuple[str, float]]:
     """Yield each figure."""
     yield "load", os.getloadavg()[0]
@@ -234,6 +251,7 @@ def figures(quick: bool) -> Iterator[tuple[str, float]]:
     yield "fetch_ratio", theirs["fetch_ms"] / fetch_ms
     yield "sync_rows_s", rows / sync_ms * 1000
     yield "sync_ratio", theirs["export_ms"] / sync_ms
+    yield "spark_local2_ratio", of_spark()
 
 
 def main() -> None:

@@ -161,12 +161,18 @@ def _build(parts: list[pa.Array], name: str) -> pa.Array:
         return pc.binary_join_element_wise(*[pc.cast(piece, pa.string()) for piece in parts], ":")
     if name in _TIMES:
         parts = [_holdable(part) for part in parts]
-    return pc.coalesce(*parts) if len(parts) > 1 else parts[0]
+    if len(parts) == 1 or not parts[0].null_count:  # as a rule all messages have an event time
+        return parts[0]
+    return pc.coalesce(*parts)
 
 
 def _holdable(times: pa.Array) -> pa.Array:
     """Return times with null for those that SQL, which counts microseconds, cannot hold."""
     ms = times.cast(pa.int64())
+    bounds = pc.min_max(ms)
+    least, most = bounds["min"].as_py(), bounds["max"].as_py()
+    if least is None or -_MOST_MS < least <= most < _MOST_MS:
+        return times
     fits = pc.and_(pc.less(ms, _MOST_MS), pc.greater(ms, -_MOST_MS))
     return pc.if_else(fits, times, pa.scalar(None, times.type))
 
