@@ -11,6 +11,7 @@ from .feedback import answers as answers
 from .feedback import labels as labels
 from .feedback import left_out as left_out
 from .feedback import sync as sync
+from .feedback import withdraw as withdraw
 from .journal import Journal as Journal
 from .links import link as link
 from .links import linked as linked

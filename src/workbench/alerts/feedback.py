@@ -95,6 +95,48 @@ def answer(
     return given
 
 
+def withdraw(
+    stream: str | Path | Stream, answer_id: str, *, why: str = "", who: str = ""
+) -> Answer:
+    """Take back an answer that counts, and return the one that says so.
+
+    Parameters
+    ----------
+    answer_id
+        Of the answer, or of its alert, or how one of them begins.
+
+    Raises
+    ------
+    AlertsError
+        If none that counts has such an id, or several do.
+    ServicesError
+        As `answer`.
+    """
+    definition = load_stream(stream)
+    given = [said for said in answers(definition) if said.verdict != WITHDRAWN]
+    ids = [(said, tuple(filter(None, (said.id, said.alert)))) for said in given]
+    chosen = [said for said, own in ids if answer_id in own] or [
+        said for said, own in ids if answer_id and any(one.startswith(answer_id) for one in own)
+    ]
+    if len(chosen) != 1:
+        raise AlertsError(
+            f"{len(chosen)} answers of stream {definition.name} have an id, or are of an alert "
+            f"with one, that starts with {answer_id!r}",
+            hint=f"workbench alerts answers {definition.name}",
+        )
+    (said,) = chosen
+    return answer(
+        definition,
+        WITHDRAWN,
+        alert=said.alert or said.id,
+        sensor=said.sensor,
+        start=said.start,
+        stop=said.stop,
+        why=why,
+        who=who,
+    )
+
+
 def _check(verdict: str, alert: str, sensor: str, start: Time, stop: Time, why: str) -> None:
     if verdict not in VERDICTS:
         raise AlertsError(f"an answer is not {verdict!r}", hint=did_you_mean(verdict, VERDICTS))
@@ -226,4 +268,14 @@ def _spans(stream: str | Path | Stream, until: Time, verdicts: tuple[str, ...]) 
     return answered_spans(answers(definition, until=until), verdicts)
 
 
-__all__ = ["VERDICTS", "Answer", "answer", "answers", "answers_path", "labels", "left_out", "sync"]
+__all__ = [
+    "VERDICTS",
+    "Answer",
+    "answer",
+    "answers",
+    "answers_path",
+    "labels",
+    "left_out",
+    "sync",
+    "withdraw",
+]

@@ -22,7 +22,7 @@ from workbench.endpoints import home
 from workbench.errors import JournalWarning
 from workbench.times import iso, now_ms
 
-Outcome: TypeAlias = Literal["sent", "failed", "dead"]
+Outcome: TypeAlias = Literal["sent", "failed", "dead", "silent"]
 
 
 def journal_path(stream: str, route: str) -> Path:
@@ -71,7 +71,7 @@ class Journal:
             self._note(json.loads(line))
 
     def settled(self, alert: Alert) -> bool:
-        """Tell whether an alert was sent in this state or a later one, or given up."""
+        """Tell whether an alert was sent in this state or a later one, given up, or silent."""
         key = (alert["id"], alert["status"])
         return key in self._settled or (alert["id"], "closed") in self._settled
 
@@ -84,6 +84,10 @@ class Journal:
         """How many alerts failed and are neither sent nor given up."""
         settled = self._settled
         return sum(not {key, (key[0], "closed")} & settled for key in self._tries)
+
+    def told_open(self, alert: Alert) -> bool:
+        """Tell whether an alert was sent as open, and not as closed."""
+        return alert["id"] in self._open
 
     @property
     def open_alerts(self) -> list[Alert]:

@@ -27,12 +27,15 @@ from workbench.alerts.links import answer_urls, notebook_urls
 from workbench.alerts.messages import Message
 from workbench.alerts.notebooks import opening
 from workbench.alerts.routing import Alert, is_of, parsed
+from workbench.alerts.silences import Silences
 from workbench.alerts.subscriptions import Subscription, backlogs, opened
 from workbench.alerts.targets import Target, target
 from workbench.errors import AlertsError, ServicesError, TimesError
+from workbench.evaluation import fetch_answers
 from workbench.stream import Stream, load_stream
 from workbench.times import now_ms
 
+_LISTEN_S = 60.0
 _LOOK_S = 0.5  # how long a stop may wait for a thread
 _READ_MS = 5_000
 
@@ -47,8 +50,9 @@ class RouteStatus:
         Its name.
     sent, dead, waiting
         Alerts delivered, given up, and tried in vain so far.
-    failed
-        How many tries of an alert failed, ever.
+    failed, silent
+        How many tries of an alert failed, ever, and alerts that were told to nobody, opened or
+        closed: they were answered, or their sensor was known to be worked on.
     backlog
         Messages of the alerts topic that it has not acknowledged; None: nobody knows.
     last_sent
@@ -65,6 +69,7 @@ class RouteStatus:
     last_sent: str
     failure: str
     failed: int = 0
+    silent: int = 0
 
 
 def notify(stream: str | Path | Stream, *, seconds: float | None = None) -> None:
@@ -89,10 +94,20 @@ def notify(stream: str | Path | Stream, *, seconds: float | None = None) -> None
             _Worker(place, definition, names[held], targets[names[held]], stop)
             for held, place in places.items()
         ]
+        listener = threading.Thread(target=_listen, args=(definition, stop), daemon=True)
         stack.callback(_end, workers, stop)
-        for worker in workers:
+        for worker in (*workers, listener):
             worker.start()
         _wait(workers, seconds)
+
+
+def _listen(stream: Stream, stop: threading.Event) -> None:
+    """Bring what is answered elsewhere: it silences, too. A broker that is away is asked again."""
+    while stream.feedback:
+        with contextlib.suppress(ServicesError):
+            fetch_answers(stream.name, stream.feedback)
+        if stop.wait(_LISTEN_S):
+            return
 
 
 def _check_links() -> None:
@@ -137,6 +152,7 @@ class _Worker(threading.Thread):
             journal=Journal(journal_path(stream.name, name)),
             send=illustrating(stream, name, opening(send)),
             acknowledge=place.acknowledge,
+            silences=Silences(stream.name),
         )
 
     def run(self) -> None:
@@ -173,7 +189,8 @@ def subscription(stream: Stream, route: str) -> str:
 def preview(stream: str | Path | Stream, *, hours: float = 24.0) -> Iterator[Message]:
     """Yield what the last hours' alerts would have made every route send, in the order of time.
 
-    Nothing is sent, acknowledged or written; the clock is the time at which alerts were sent.
+    Nothing is sent, acknowledged or written; the clock is the time at which alerts were sent, and
+    what is silent is so by the answers that are here now.
 
     Raises
     ------
@@ -192,15 +209,17 @@ def preview(stream: str | Path | Stream, *, hours: float = 24.0) -> Iterator[Mes
 def _previewed(stream: Stream, name: str, sent: list[tuple[float, Alert]]) -> list[Message]:
     messages: list[Message] = []
     delivery = Delivery(
-        stream, name, journal=Journal(None), send=messages.append, acknowledge=lambda _: None
-    )
-    due_s = math.inf
+        stream, name, journal=Journal(None), send=messages.append, acknowledge=lambda _: None,
+        silences=Silences(stream.name), epoch_s=lambda at_s: at_s,
+    )  # fmt: skip
+    due_s, route = math.inf, stream.routes[name]
+    end_s = now_ms() / 1000 + route.wait_s + route.every_s  # what is silent still is not told
     for at_s, alert in sent:
         while due_s <= at_s:
             due_s = delivery.work(due_s)
         delivery.take(alert, None, at_s)
         due_s = delivery.work(at_s)
-    while due_s < math.inf:
+    while due_s <= end_s:
         due_s = delivery.work(due_s)
     return messages
 
@@ -270,6 +289,7 @@ def _status(name: str, journal: Journal, backlogs: Mapping[str, int]) -> RouteSt
         last_sent=journal.last_sent,
         failure=f"{last['reason']}, {last['at']}" if failed else "",
         failed=journal.counts["failed"],
+        silent=journal.counts["silent"],
     )
 
 

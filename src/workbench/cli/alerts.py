@@ -72,7 +72,7 @@ def show_routes(name: str, as_json: bool) -> None:
         behind = "unknown" if route.backlog is None else f"{route.backlog:,}"
         click.echo(
             f"{route.route:16} {route.sent} sent, {route.waiting} tried in vain, "
-            f"{route.dead} given up, backlog {behind}"
+            f"{route.dead} given up, {route.silent} silent, backlog {behind}"
         )
         if route.failure:
             click.echo(f"  last failure: {route.failure}")
@@ -108,10 +108,12 @@ def show_alerts(name: str, hours: float, as_json: bool) -> None:
 @click.argument("verdict", type=click.Choice(["true", "false", "known"]))
 @click.option("--stream", "name", required=True, help="Whose alert it is.")
 @click.option("--why", default="", help="The reason, in your words.")
-def answer_alert(alert: str, verdict: str, name: str, why: str) -> None:
+@click.option("--until", help="Known: how long the sensor will be worked on (ISO 8601, UTC).")
+def answer_alert(alert: str, verdict: str, name: str, why: str, until: str | None) -> None:
     """Say of an alert that it was true, false, or known: maintenance, or meant to be.
 
-    ID is the alert's, or its beginning. An answer is kept for good; a later one counts instead.
+    ID is the alert's, or its beginning. An answer is kept for good; a later one counts instead. Of
+    one that is false or known people are told no more; with --until of its sensor's others neither.
 
     \b
     Example:
@@ -119,6 +121,8 @@ def answer_alert(alert: str, verdict: str, name: str, why: str) -> None:
     """
     from workbench import alerts as room
 
+    if until and verdict != "known":
+        raise click.UsageError(f"--until is of what is known, not of what is {verdict}")
     event = room.find_alert(name, alert)
     room.answer(
         name,
@@ -126,7 +130,7 @@ def answer_alert(alert: str, verdict: str, name: str, why: str) -> None:
         alert=event["id"],
         sensor=event["sensor"],
         start=event["start"],
-        stop=event["stop"],
+        stop=until or event["stop"],
         why=why,
     )
     click.echo(f"{event['sensor']} {event['start']}: {verdict}")
@@ -149,6 +153,72 @@ def answer_missed(sensor: str, start: str, stop: str, name: str, why: str) -> No
 
     given = room.answer(name, "missed", sensor=sensor, start=start, stop=stop, why=why)
     click.echo(f"{sensor} {given.start} to {given.stop}: missed")
+
+
+@alerts.command("known")
+@click.argument("sensors", nargs=-1, required=True, metavar="SENSOR...")
+@click.argument("start")
+@click.argument("stop")
+@click.option("--stream", "name", required=True, help="Of which stream.")
+@click.option("--why", default="", help="What is done.")
+def answer_known(sensors: tuple[str, ...], start: str, stop: str, name: str, why: str) -> None:
+    """Say that SENSORs are worked on from START to STOP (ISO 8601, UTC), which may be to come.
+
+    People are not told of alerts that begin in that span, unless they are open when it ends; no
+    detector is fitted on it, or judged by it.
+
+    
+    Example:
+        workbench alerts known pump-7 2026-01-12T06:00Z 2026-01-12T14:00Z --stream plant
+    """
+    from workbench import alerts as room
+
+    for sensor in sensors:
+        given = room.answer(name, "known", sensor=sensor, start=start, stop=stop, why=why)
+        click.echo(f"{sensor} {given.start} to {given.stop}: known, answer {given.id[:12]}")
+
+
+@alerts.command("answers")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="One answer a line.")
+def show_answers(name: str, as_json: bool) -> None:
+    """List what was answered of the alerts and sensors of stream NAME, the last about each.
+
+    
+    Example:
+        workbench alerts answers plant
+    """
+    from workbench import alerts as room
+
+    for given in room.answers(name):
+        if as_json:
+            click.echo(json.dumps(asdict(given)))
+            continue
+        about = f"alert {given.alert[:12]}" if given.alert else "no alert"
+        click.echo(
+            f"{given.id[:12]} {given.at} {given.who}: {given.verdict}, {given.sensor} "
+            f"{given.start or '-'} to {given.stop or '-'}, {about}"
+            + (f": {given.why}" if given.why else "")
+        )
+
+
+@alerts.command("withdraw")
+@click.argument("answer", metavar="ID")
+@click.option("--stream", "name", required=True, help="Of which stream.")
+@click.option("--why", default="", help="The reason, in your words.")
+def withdraw_answer(answer: str, name: str, why: str) -> None:
+    """Take an answer back: ID is the answer's, or that of its alert, or the beginning of one.
+
+    It stays on record, and counts no more.
+
+    
+    Example:
+        workbench alerts withdraw 3f2504e0 --stream plant --why "it was pump 8"
+    """
+    from workbench import alerts as room
+
+    given = room.withdraw(name, answer, why=why)
+    click.echo(f"{given.sensor} {given.start}: {given.verdict}")
 
 
 @alerts.command("sync")

@@ -217,10 +217,12 @@ def _routes(families: _Families, stream: Stream) -> None:
     for status in route_status(stream) if stream.routes else ():
         labels = {"stream": stream.name, "route": status.route}
         for outcome, count in (
-            ("sent", status.sent), ("failed", status.failed), ("dead", status.dead)
+            ("sent", status.sent), ("failed", status.failed), ("dead", status.dead),
+            ("silent", status.silent),
         ):  # fmt: skip
             families.add("route_alerts_total", "What became of alerts on a route: sent, failed (a "
-                         "try), dead (given up)", count, **labels, outcome=outcome)  # fmt: skip
+                         "try), dead (given up), silent",
+                         count, **labels, outcome=outcome)  # fmt: skip
         families.add("route_waiting", "Alerts tried in vain that are neither sent nor given up",
                      status.waiting, **labels)  # fmt: skip
         families.add("route_backlog_messages", "Messages of the alerts topic that it has not "
