@@ -11,6 +11,9 @@ CORE_TESTS := tests/core tests/archive tests/detectors tests/evaluation tests/fi
 # of bytes alone, which no library of today's reads: `quick` has them
 CORE_IGNORED := $(addprefix --ignore=tests/,archive/values/test_budget.py archive/format/test_damage.py archive/format/test_small_lz4.py detectors/test_hostile_packages.py)
 
+# what `quick` leaves out; `core` leaves out all but what starts an S3 stand-in
+LIVE := pulsar or flink or notebook or slow or server
+
 # A process that may not keep its bytecode compiles pandas, Beam and PyFlink anew: 10 of 15 s of a job's Python.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -31,10 +34,10 @@ demo: setup  ## the main job on the sample archive in data/, ending with a repor
 # Brokers, JobManagers and kernels share two cores here, and some die at random moments on purpose: a
 # live test that fails is tried once more, and `-ra` names it. What is quick has no second try.
 test: lint quick core  ## everything that CI runs: first what is quick, on all cores, then the rest
-	$(BIN)/python -m pytest -n 2 --dist loadfile --reruns 1 -m "pulsar or flink or notebook or slow"
+	$(BIN)/python -m pytest -p tests.scheduling -n 2 --dist loadfile --reruns 1 -m "$(LIVE)" tests
 
 quick: setup  ## the tests that need no server, no Flink and no kernel
-	$(BIN)/python -m pytest -q -n auto -m "not pulsar and not flink and not notebook and not slow"
+	$(BIN)/python -m pytest -q -n auto -m "not ($(LIVE))"
 
 core: setup  ## what needs no Flink, on Python 3.13 with today's libraries, and packages across both
 ifeq ($(CORE_PYTHON),)
@@ -44,7 +47,7 @@ else
 	$(BIN)/python -m uv pip install --quiet --python $(CORE)/bin/python --require-hashes -r requirements-core.lock
 	$(BIN)/python -m uv pip install --quiet --python $(CORE)/bin/python --no-deps -e .
 	WORKBENCH_FLINK_PYTHON=$(CURDIR)/$(BIN)/python $(CORE)/bin/python -m pytest -q -n auto -W default \
-		-m "not pulsar and not flink and not notebook and not slow" $(CORE_IGNORED) $(CORE_TESTS)
+		-m "not ($(subst or server,,$(LIVE)))" $(CORE_IGNORED) $(CORE_TESTS)
 endif
 
 soak: setup  ## 500 small runs with 8 jobs, stopped in the middle and resumed: about 20 minutes
@@ -88,7 +91,7 @@ wheel: setup  ## a built wheel, alone in an empty folder: sample, tour and the w
 	WORKBENCH_WHEEL_DEMO=1 $(BIN)/python -m pytest tests/test_wheel.py
 
 fuzz: setup  ## thousands of damaged objects, schemas and values, about half an hour
-	WORKBENCH_FUZZ=5000 $(BIN)/python -m pytest tests/archive/values/test_fuzz.py tests/archive/values/test_budget.py --timeout=0
+	WORKBENCH_FUZZ=5000 $(BIN)/python -m pytest tests/archive/values/test_fuzz.py tests/archive/values/test_budget.py tests/stream/definition/test_hostile_streams.py --timeout=0
 
 clean:
 	[ ! -x $(BIN)/workbench ] || $(BIN)/workbench services down

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -25,12 +26,25 @@ from workbench import broker
 from workbench.endpoints import Endpoints, endpoints
 from workbench.errors import ServicesError
 
+# jsonschema, of nbformat, would compile 39 grammars of IRIs at import: 1.3 s of each process
+sys.modules.setdefault("rfc3987_syntax", None)
 settings.register_profile("shared", deadline=None)  # the machine is shared: no case is timed
 settings.load_profile("shared")
 # Of a JVM that lives for a minute, half of the work is its second compiler's.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 _SERVICES_HOME = pytest.StashKey[str]()
 _FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep the garbage collector from going through all tests and libraries again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,16 @@ from packaging.requirements import Requirement
 import workbench
 from workbench.cli import COMMANDS, cli
 
+from .scheduling import SECONDS
+
 ROOT = Path(__file__).parent.parent
 LOCK = dict(
     re.findall(r"^([a-z0-9._-]+)==([^ \\\n]+)", (ROOT / "requirements.lock").read_text(), re.M)
 )
+
+
+def test_files_that_are_put_in_order_are_there():
+    assert [name for name in SECONDS if not (ROOT / name).is_file()] == []
 
 
 def dependencies():

@@ -1,6 +1,7 @@
 """The house: faces of rooms, their order, their size, and what is imported from where."""
 
 import ast
+import functools
 import importlib
 import json
 import re
@@ -33,15 +34,18 @@ def room_of(module):
     return module.split(".")[1] if "." in module else ""
 
 
+@functools.cache
 def imports(path):
-    """Yield each module of ours that a file imports, with the name that it takes from it."""
+    """Return each module of ours that a file imports, with the name that it takes from it."""
+    pairs = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names if "workbench" in alias.name)
+            pairs += [(alias.name, "") for alias in node.names if "workbench" in alias.name]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("workbench"):
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield (inner, "") if inner in NAMES else (node.module, alias.name)
+                pairs.append((inner, "") if inner in NAMES else (node.module, alias.name))
+    return pairs
 
 
 def public(face):

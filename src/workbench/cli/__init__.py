@@ -95,6 +95,8 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """Run the command line; an error becomes one clear text and an exit code."""
+    # jsonschema, of nbformat, would compile 39 grammars of IRIs at import: 1.3 s for nothing here
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     try:
         _hand_over(sys.argv[1:])
         cli(prog_name="workbench", standalone_mode=True)

@@ -9,6 +9,7 @@ from workbench.archive.storage import s3
 from workbench.endpoints import endpoints
 from workbench.errors import ArchiveError
 
+pytestmark = pytest.mark.server
 KEYS = [
     "plain", "with space", "caf%C3%A9+1", "café", "a#b?c&d=e", "(1)~*'!", "deep/er/x-y_z.0=1",
     "in.two/..dots", "percent%2Fslash", "comma,semi;colon:at@", 'quote"and<tag>', "tail ",

@@ -20,6 +20,7 @@ from workbench.archive.storage import small_reads
 from workbench.cli.archive import ls
 from workbench.errors import ArchiveWarning, WorkbenchError
 
+pytestmark = pytest.mark.server
 UUID = "00000000-0000-4000-8000-000000000000"
 OTHER = "11111111-1111-4111-8111-111111111111"
 HERE = Path(__file__).parents[1]

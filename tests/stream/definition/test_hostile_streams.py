@@ -1,5 +1,6 @@
 """Stream files that somebody wrote to do harm, or by a slip: each is refused in a line."""
 
+import os
 import time
 from contextlib import suppress
 
@@ -102,7 +103,7 @@ WORDS = st.sampled_from(
 UNFIT = duckdb.BinderException, duckdb.ConversionException, duckdb.OutOfRangeException
 
 
-@settings(max_examples=300)
+@settings(max_examples=int(os.environ.get("WORKBENCH_FUZZ", "100")))
 @given(st.lists(WORDS, max_size=12).map(" ".join))
 def test_what_passes_is_one_number_of_one_row(text):
     try:

@@ -247,6 +247,7 @@ def test_job_and_archive_make_the_same_of_generated_avro(tmp_path, schema_regist
     assert all(math.isfinite(reading[2] or 0) for reading in job)
 
 
+@pytest.mark.slow
 def test_what_a_job_refuses_of_avro_is_what_the_archive_refuses(tmp_path, schema_registry):
     """Of each rule in docs/stream-file.md one record."""
     long = [{"name": "pump", "type": "string"}, {"name": "bar", "type": "long"}]
@@ -292,6 +293,7 @@ def test_what_a_job_refuses_of_avro_is_what_the_archive_refuses(tmp_path, schema
     assert [reading[0] for reading in job[len(read) :]] == list(refused.values())
 
 
+@pytest.mark.slow
 def test_a_value_and_a_schema_that_claim_too_much_are_refused_before_anything_is_made(
     tmp_path, schema_registry
 ):
@@ -451,6 +453,7 @@ ODD = [
 ]
 
 
+@pytest.mark.slow
 def test_a_schema_that_is_odd_is_read_by_job_and_archive_or_by_neither(tmp_path, schema_registry):
     stored = {1: PLAIN, **{number: odd for number, (odd, _) in enumerate(ODD, 2)}}
     messages = [HEAD.pack(0, number) + BODY + b"\0" * 9000 for number in stored]
@@ -467,6 +470,7 @@ def test_a_schema_that_is_odd_is_read_by_job_and_archive_or_by_neither(tmp_path,
     assert differing == []
 
 
+@pytest.mark.slow
 def test_a_schema_nested_without_end_is_refused_and_the_job_goes_on(tmp_path, schema_registry):
     kind = {"type": "record", "name": "X", "fields": [], "junk": '[[\\"[JUNK'}
     twice = [{"name": name, "type": kind} for name in "xy"]  # so they are compared
@@ -490,6 +494,7 @@ def test_a_schema_nested_without_end_is_refused_and_the_job_goes_on(tmp_path, sc
     ], trouble[-2000:]
 
 
+@pytest.mark.slow
 def test_a_page_in_the_place_of_a_schema_is_asked_for_again_and_no_word_on_its_id(
     tmp_path, schema_registry
 ):
@@ -506,6 +511,7 @@ def test_a_page_in_the_place_of_a_schema_is_asked_for_again_and_no_word_on_its_i
     assert "the schema registry does not answer: it gives no schema" in why
 
 
+@pytest.mark.slow
 def test_a_registry_that_is_down_is_asked_again_and_then_fails_the_job(tmp_path, schema_registry):
     running = schema_registry({1: PLAIN})
     running.login = "plant:planted-7c"

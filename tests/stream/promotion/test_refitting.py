@@ -132,6 +132,7 @@ def test_a_refit_of_more_readings_than_there_are_is_refused(store, readings, tmp
     assert not list(log_path("plant").parent.glob(".refit-*"))
 
 
+@pytest.mark.slow
 def test_a_refit_takes_up_answers_and_names_the_instant_of_the_last(store, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
     stream = champion_of_the_sample(store, tmp_path)
@@ -161,6 +162,7 @@ def test_a_refit_takes_up_answers_and_names_the_instant_of_the_last(store, tmp_p
     assert again() is None  # the same archive and the same answers are the same package
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_given_while_a_refit_fits_is_in_neither_package_nor_gate(
     store, tmp_path, monkeypatch
 ):

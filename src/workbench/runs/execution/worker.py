@@ -28,6 +28,8 @@ from workbench.runs.planning.specs import Plan
 
 def main() -> None:
     """Execute plans until the input ends."""
+    # jsonschema, of nbformat, would compile 39 grammars of IRIs at import: 1.3 s for nothing here
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints does not get between the replies
     signal.signal(signal.SIGTERM, _stop)
