@@ -17,7 +17,7 @@ LIVE := pulsar or flink or notebook or slow or server
 # A process that may not keep its bytecode compiles pandas, Beam and PyFlink anew: 10 of 15 s of a job's Python.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo leaderboard test quick core soak faults wheel lint format lab sample lock fuzz oracle api clean
+.PHONY: setup demo leaderboard test live beside quick core soak faults wheel lint format lab sample lock fuzz oracle api clean
 
 setup: $(READY)
 
@@ -31,10 +31,16 @@ $(READY): requirements.lock pyproject.toml
 demo: setup  ## the main job on the sample archive in data/, ending with a report
 	$(BIN)/workbench demo
 
+test: lint  ## everything that CI runs: what starts servers, and the rest in the time that waiting leaves
+	$(MAKE) --jobs=2 live beside
+
 # Brokers, JobManagers and kernels share two cores here, and some die at random moments on purpose: a
 # live test that fails is tried once more, and `-ra` names it. What is quick has no second try.
-test: lint quick core  ## everything that CI runs: first what is quick, on all cores, then the rest
+live: setup  ## the tests that start servers, Flink, kernels, or take seconds
 	$(BIN)/python -m pytest -p tests.scheduling -n 2 --dist loadfile --reruns 1 -m "$(LIVE)" tests
+
+beside: setup  # never in the way of a live test
+	nice -n 19 $(MAKE) --jobs=1 quick core
 
 quick: setup  ## the tests that need no server, no Flink and no kernel
 	$(BIN)/python -m pytest -q -n auto -m "not ($(LIVE))"
