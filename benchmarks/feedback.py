@@ -38,7 +38,7 @@ import pandas as pd
 
 from workbench import alerts, detectors, evaluation, plant, stream
 from workbench.stream.promotion import checks
-from workbench.stream.promotion.checks import truth_of
+from workbench.stream.promotion.checks import truth_of, within_budget
 from workbench.stream.promotion.refitting import fitted_again
 from workbench.stream.promotion_log import BEGINNING, add_package
 from workbench.times import iso
@@ -95,7 +95,7 @@ class Month:
         ]
         findings = (
             checks.beats(self.stream, "champion", both, ""),
-            checks.within_budget(self.stream, both[0]),
+            within_budget(self.stream, *both),
         )
         passed = all(finding.passed for finding in findings)
         return (again if passed else package), passed

@@ -23,7 +23,6 @@ from .function.bundle import export_function as export_function
 from .promotion.certificates import Certificate as Certificate
 from .promotion.certificates import certificate as certificate
 from .promotion.changes import Changes as Changes
-from .promotion.checks import NO_LIMIT as NO_LIMIT
 from .promotion.drifting import Day as Day
 from .promotion.drifting import Drift as Drift
 from .promotion.drifting import drift as drift
@@ -36,6 +35,7 @@ from .promotion.proof import parity as parity
 from .promotion.refitting import reason_to_refit as reason_to_refit
 from .promotion.refitting import refit as refit
 from .promotion.rolling_back import rollback as rollback
+from .promotion.verdicts import NO_LIMIT as NO_LIMIT
 from .promotion.verdicts import Faults as Faults
 from .promotion.verdicts import Finding as Finding
 from .promotion.verdicts import Verdict as Verdict

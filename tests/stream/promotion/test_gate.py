@@ -385,6 +385,33 @@ def test_an_instant_for_answers_is_refused_where_no_answers_are_asked_for(
     )
 
 
+@pytest.mark.parametrize(
+    ("champions", "candidates", "told"),
+    [
+        (1.0, 2.0, "cost of scoring"),  # over the budget, the champion by more
+        (2.0, 1.0, "expected alerts"),
+        (9.0, 2.0, "expected alerts"),  # that one keeps it
+        (None, 2.0, "expected alerts"),
+    ],
+)
+def test_one_over_the_budget_passes_where_the_champion_is_louder(
+    store, package_folder, content, readings, labels, tmp_path, champions, candidates, told
+):
+    gate = {"labels": labels, "metric": "recall", "alerts_per_sensor_day": 0.001}
+    stream = parse_stream("pumps", content(gate=gate | {"us_per_reading": 1e-6}))
+    if champions is not None:
+        champion(changed(tmp_path / "now", package_folder, threshold=champions))
+    candidate = changed(tmp_path / "next", package_folder, threshold=candidates)
+
+    with pytest.raises(PromotionRefused) as error:
+        promote(candidate, stream=stream, frame=readings)
+
+    assert told in {reason.partition(":")[0] for reason in reasons(error)}
+    budget = next(f for f in verdict(error.value.where).findings if f.check == "expected alerts")
+    assert budget.passed == (told == "cost of scoring")
+    assert (", or less than the champion's " in budget.wanted) == (champions in {1.0, 2.0})
+
+
 @pytest.mark.parametrize("metric", ["f1", "vus_pr"])
 def test_a_gate_whose_days_are_all_known_refuses_and_says_so(
     store, package_folder, content, readings, tmp_path, monkeypatch, metric

@@ -31,7 +31,7 @@ from workbench.stream.definition.stream_file import Stream
 from workbench.stream.frames import arrived
 from workbench.stream.promotion.proof import as_run, batch_path, with_derived
 from workbench.stream.promotion.unscored import leveled
-from workbench.stream.promotion.verdicts import Finding as Finding
+from workbench.stream.promotion.verdicts import Finding, limited
 from workbench.stream.promotion_log import (
     Promotion,
     find_package,
@@ -42,7 +42,6 @@ from workbench.stream.selection import misfits
 from workbench.times import Time, epoch_ms, instant_ms, iso
 
 _BUDGETED = ("false_alerts_per_sensor_day", "alarm_share")  # of sensors that can alarm
-NO_LIMIT = "no limit declared"
 _DAY_MS = 86_400_000
 
 
@@ -338,31 +337,51 @@ def _unknown(stream: Stream) -> list[str]:
     ]
 
 
-def within_budget(stream: Stream, candidate: Judged) -> Finding:
+def within_budget(stream: Stream, candidate: Judged, champion: Judged | None = None) -> Finding:
     """Whether it would alert as seldom, and as shortly, as is wanted, outside of known events.
 
-    Where all of the span is known nobody can tell, and that is no pass.
+    Where all of the span is known nobody can tell, and that is no pass. One that would do so too
+    often or too long passes where the champion does it more: to refuse it would keep the louder.
+
+    Parameters
+    ----------
+    champion
+        What it would take the place of, of the same readings; None: of nothing, or not of all.
     """
-    every, most = candidate.alerts_per_sensor_day, stream.gate.alerts_per_sensor_day
-    usual = candidate.figures["false_alerts_per_sensor_day"]
-    share, longest = candidate.figures["alarm_share"], stream.gate.alarm_share
-    if every is None or usual is None or share is None:
-        template = "not judged: all of it is known"
-        if candidate.unleveled:
-            template = "not judged: what is not known is of sensors without a level"
-        usual = share = math.inf  # within no limit
-    else:
-        template = "{:.3g} a day and sensor"
-        if every > usual:
-            template += f" ({every:.3g} with known events)"
-        template += f", in alarm {share:.1%} of the time"
-        if candidate.unleveled:
-            template += f", {candidate.unleveled:,} sensors without a level left out"
-    bounded = limited("expected alerts", usual, most, template, "{:.3g}")
-    return replace(
-        bounded,
-        passed=bounded.passed if share <= longest else False,
-        wanted=f"{bounded.wanted}, in alarm at most {longest:.0%}",
+    most, longest = stream.gate.alerts_per_sensor_day, stream.gate.alarm_share
+    (usual, share), now = _burden(candidate), _burden(champion)
+    finding = limited("expected alerts", usual, most, _expected(candidate), "{:.3g}")
+    wanted = f"{finding.wanted}, in alarm at most {longest:.0%}"
+    if (most is not None and most < now[0] < math.inf) or longest < now[1] < math.inf:
+        wanted += f", or less than the champion's {now[0]:.3g} and {now[1]:.1%}"
+    quiet = most is None or usual <= most or usual < now[0] < math.inf
+    brief = share <= longest or share < now[1] < math.inf
+    passed = (None if most is None else True) if quiet and brief else False
+    return replace(finding, passed=passed, wanted=wanted)
+
+
+def _burden(judged: Judged | None) -> tuple[float, float]:
+    """Return alerts a day and sensor, and share in alarm; within no limit where nobody can tell."""
+    if judged is None:
+        return 0.0, 0.0
+    usual, share = judged.figures["false_alerts_per_sensor_day"], judged.figures["alarm_share"]
+    if judged.alerts_per_sensor_day is None or usual is None or share is None:
+        return math.inf, math.inf
+    return usual, share
+
+
+def _expected(judged: Judged) -> str:
+    """Return what is said of them; `{}` stands for the alerts a day and sensor."""
+    every, (usual, share) = judged.alerts_per_sensor_day, _burden(judged)
+    if every is None or share == math.inf:
+        if judged.unleveled:
+            return "not judged: what is not known is of sensors without a level"
+        return "not judged: all of it is known"
+    with_events = f" ({every:.3g} with known events)" if every > usual else ""
+    unleveled = f", {judged.unleveled:,} sensors without a level left out"
+    return (
+        f"{{:.3g}} a day and sensor{with_events}, in alarm {share:.1%} of the time"
+        f"{unleveled if judged.unleveled else ''}"
     )
 
 
@@ -377,10 +396,3 @@ def cost(stream: Stream, package: Package, frame: pd.DataFrame) -> Finding:
     return limited(
         "cost of scoring", each_us, stream.gate.us_per_reading, "{:.2g} us a reading", "{:g} us"
     )
-
-
-def limited(name: str, value: float, most: float | None, template: str, wanted: str) -> Finding:
-    """Return what was measured against its limit; None: there is none."""
-    if most is None:
-        return Finding(name, None, template.format(value), NO_LIMIT)
-    return Finding(name, value <= most, template.format(value), f"at most {wanted.format(most)}")

@@ -8,8 +8,9 @@ import pandas as pd
 from workbench.detectors import Package
 from workbench.errors import StreamError, WorkbenchError
 from workbench.stream.definition.stream_file import Stream
-from workbench.stream.promotion.checks import Finding, limited, span_ms
+from workbench.stream.promotion.checks import span_ms
 from workbench.stream.promotion.proof import with_derived
+from workbench.stream.promotion.verdicts import Finding, limited
 from workbench.stream.running import originals
 from workbench.times import iso
 

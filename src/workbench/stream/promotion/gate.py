@@ -16,10 +16,10 @@ from workbench.runs import find
 from workbench.stream.definition.stream_file import Stream, load_stream
 from workbench.stream.promotion import checks, distributions
 from workbench.stream.promotion.changes import Changes, changes
-from workbench.stream.promotion.checks import Finding, Judged
+from workbench.stream.promotion.checks import Judged
 from workbench.stream.promotion.planted_faults import finds_planted_faults
 from workbench.stream.promotion.proof import READINGS, parity
-from workbench.stream.promotion.verdicts import Verdict
+from workbench.stream.promotion.verdicts import Finding, Verdict
 from workbench.stream.promotion_log import (
     BEGINNING,
     MARGIN_S,
@@ -274,10 +274,14 @@ class _Both:
         The candidate, of all its sensors.
     shared
         Candidate and champion, of the sensors that a champion scores; empty: there is none.
+    replaced
+        What the champion made of all that the candidate scores; None: it scores not all of it, or
+        the candidate is no champion to be.
     """
 
     alone: Judged
     shared: tuple[Judged, ...]
+    replaced: Judged | None
 
 
 def _champions(asked: _Candidate) -> list[Promotion]:
@@ -289,9 +293,12 @@ def _judge_both(asked: _Candidate, package: detectors.Package, frame: pd.DataFra
     mine, champions = [asked.promotion(package.id, BEGINNING)], _champions(asked)
     shared = frame[checks.covered(stream, frame, champions)].reset_index(drop=True)
     logs = (mine, champions) if len(shared) else ()
+    judged = tuple(checks.judge(stream, shared, log, truth) for log in logs)
+    whole = asked.role == "champion" and 0 < len(shared) == len(frame)
     return _Both(
-        checks.judge(stream, frame, mine, truth),
-        tuple(checks.judge(stream, shared, log, truth) for log in logs),
+        judged[0] if whole else checks.judge(stream, frame, mine, truth),
+        judged,
+        judged[1] if whole else None,
     )
 
 
@@ -314,7 +321,7 @@ def _judged(
         checks.unseen(package, frame),
         checks.in_order(stream, frame),
         checks.beats(stream, asked.role, both.shared or (both.alone,), asked.why),
-        checks.within_budget(stream, both.alone),
+        checks.within_budget(stream, both.alone, both.replaced),
         finds_planted_faults(
             stream,
             checks.promoted(mine),

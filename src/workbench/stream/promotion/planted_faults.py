@@ -15,8 +15,8 @@ from workbench import evaluation
 from workbench.detectors import Package
 from workbench.errors import EvaluationError
 from workbench.stream.definition.stream_file import Stream
-from workbench.stream.promotion.checks import Finding
 from workbench.stream.promotion.proof import as_run, with_derived
+from workbench.stream.promotion.verdicts import Finding
 
 _NAME, _WANTED = "planted faults", "finds some, of some size"
 

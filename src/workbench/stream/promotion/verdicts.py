@@ -17,6 +17,8 @@ from workbench.evaluation import FEEDBACK
 from workbench.stream.promotion.changes import Changes
 from workbench.stream.promotion_log import Promotion, store
 
+NO_LIMIT = "no limit declared"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -44,6 +46,13 @@ class Finding:
     def verdict(self) -> str:
         """`pass`, `refuse` or `-`."""
         return {True: "pass", False: "refuse", None: "-"}[self.passed]
+
+
+def limited(name: str, value: float, most: float | None, template: str, wanted: str) -> Finding:
+    """Return what was measured against its limit; None: there is none."""
+    if most is None:
+        return Finding(name, None, template.format(value), NO_LIMIT)
+    return Finding(name, value <= most, template.format(value), f"at most {wanted.format(most)}")
 
 
 @dataclass(frozen=True)
