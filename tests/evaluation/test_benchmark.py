@@ -9,10 +9,13 @@ import yaml
 from click.testing import CliRunner
 
 from workbench.cli.evaluation import nab
+from workbench.detectors import EpisodeRule, episodes
 from workbench.errors import EvaluationError
 from workbench.evaluation import (
     NabPass,
     judge_nab,
+    nab_alarm_scores,
+    nab_alarms,
     nab_calls,
     nab_floors,
     nab_folder,
@@ -22,6 +25,7 @@ from workbench.evaluation import (
     run_nab,
     swapped,
     swapped_nab,
+    swapped_nab_alarms,
 )
 
 NAB = nab_folder()
@@ -123,21 +127,89 @@ def test_settings_are_chosen_on_one_half_and_judged_on_the_other(small):
     assert table["setting"].tolist() == ["good", "good"]
     by_hand = nab_score(passes[0].pairs(1), threshold=table["threshold"][0]).score
     assert table["other_score"][0] == by_hand
-    for nothing in (swapped_nab, swapped):
+    for nothing in (swapped_nab, swapped_nab_alarms, swapped):
         with pytest.raises(EvaluationError) as caught:
             nothing([])
         assert str(caught.value) == "no settings to choose from"
 
 
+def test_the_alarms_that_nab_judges_are_those_that_a_package_would_set(small):
+    series = read_nab(small)
+    passed = run_nab(SPEC, series, name="near")
+    rule = EpisodeRule(2, 3, 40)
+
+    alarms = nab_alarms(passed, 0.05, rule=rule)
+
+    for labelled, scores, detected in zip(series, passed.scores, alarms.scores, strict=True):
+        times = labelled.frame()["event_time"]
+        times_ms = times.to_numpy(dtype="datetime64[ms]").astype(np.int64)
+        judged = scores.copy()
+        judged[: labelled.probation] = np.nan
+        starts = episodes(times_ms, [labelled.name] * 800, judged, 0.05, rule)["start"]
+        assert times[detected == 1].tolist() == starts.tolist()
+        assert set(detected) <= {0.0, 1.0}
+    assert sum(detected.sum() for detected in alarms.scores) > 3
+
+
+def test_what_went_back_in_time_sets_no_alarm(small):
+    path = small / "data" / "made" / "0.csv"
+    table = pd.read_csv(path)
+    table.loc[400, "timestamp"] = table["timestamp"][395]  # the spike comes late
+    table.to_csv(path, index=False)
+    series = read_nab(small)[:1]
+
+    alarms = nab_alarms(NabPass("all", tuple(series), (series[0].readings,), {}, 0.0), 10.0)
+
+    assert series[0].readings[400] > 10
+    assert alarms.scores[0].sum() == 0
+
+
+def test_the_best_threshold_of_alarms_is_worth_what_its_alarms_are(small):
+    series = read_nab(small)
+    passed = run_nab(SPEC, series)
+    rule = EpisodeRule(m=20)
+
+    found = nab_alarm_scores(passed, rule=rule)
+
+    for profile, best in found.items():
+        alarms = nab_alarms(passed, best.threshold, rule=rule)
+        assert nab_score(alarms.pairs(), threshold=1.0, profile=profile).score == best.score
+    assert found["standard"].score > 70  # three spikes of four series, one of which never moves
+    silent = NabPass("no", tuple(series), tuple(np.full(800, np.nan) for _ in series), {}, 0.0)
+    assert nab_alarm_scores(silent)["standard"].score == 0.0
+
+
+def test_setting_and_threshold_of_alarms_come_from_the_other_half(small):
+    series = read_nab(small)
+    good = run_nab(SPEC, series, name="good")
+    bad = NabPass("bad", good.series, tuple(-scores for scores in good.scores), {}, 0.0)
+
+    table = swapped_nab_alarms([bad, good])
+
+    assert table["setting"].tolist() == ["good", "good"]
+    best = nab_alarm_scores(good, half=0)["standard"]
+    assert table["threshold"][0] == best.threshold
+    alarms = nab_alarms(good, best.threshold)
+    assert table["other_score"][0] == nab_score(alarms.pairs(1), threshold=1.0).score
+
+
 def test_the_command_writes_files_for_nab_and_prints_the_figures(small, tmp_path):
     spec = tmp_path / "spec.yaml"
-    spec.write_text(yaml.safe_dump({"detector": SPEC, "calls": {"quiet": 50}}))
+    content = {"detector": SPEC, "calls": {"quiet": 50}, "alarm_m": 30, "mark": "nab"}
+    spec.write_text(yaml.safe_dump(content))
     asked = [str(small), "--detector", str(spec), "--out", str(tmp_path / "out"), "--name", "near"]
     result = CliRunner().invoke(nab, [*asked, "--json"])
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout.splitlines()[-1])
     assert figures["labelled_series"] == 4
     assert {"vus_pr", "nab_standard", "seconds", "refused"} <= figures.keys()
+    names = list(figures)
+    assert names.index("nab_alarms_standard") < names.index("nab_standard")
+    rule = EpisodeRule(m=30)
+    best = nab_alarm_scores(run_nab(SPEC, read_nab(small)), rule=rule)["standard"]
+    assert figures["nab_alarms_standard"] == best.score
+    assert figures["evaluation_only"].startswith("nab_standard, ")
+    assert result.stderr.splitlines()[0] == f"{spec}: not read here: mark"
     written = sorted((tmp_path / "out" / "near" / "made").glob("*.csv"))
     assert [path.name for path in written] == [f"near_{seed}.csv" for seed in range(4)]
     table = pd.read_csv(written[0])

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from workbench.cli.evaluation import benchmark as command
 from workbench.errors import EvaluationError
-from workbench.evaluation import LabelledSeries, benchmark, read_folder
+from workbench.evaluation import LabelledSeries, auc_pr, benchmark, causal_scores, read_folder
 
 SPEC = {"knn": {"name": "knn", "window": 4}}
 
@@ -88,6 +88,34 @@ def test_later_readings_change_no_earlier_score(tsb):
 
     for name, scores in early.items():
         np.testing.assert_array_equal(scores[:500], late[name][:500])
+
+
+def test_a_refit_policy_is_followed_not_passed_over(tsb):
+    (tsb / "002_Flat_id_1_tr_300_1st_450.csv").unlink()
+    file = tsb / "001_Toy_id_1_tr_300_1st_450.csv"
+    moved = pd.read_csv(file)
+    moved.loc[330:, "b"] += 2  # for good, which only the second one comes to know
+    moved.to_csv(file, index=False)
+    policy = {"every_readings": 50, "trailing_readings": 300}
+    specs = {name: {"name": "knn", "window": 4, "refit": refit} for name, refit in
+             (("once", None), ("again", policy))}  # fmt: skip
+
+    by_name = {row["detector"]: row["auc_pr"] for row in benchmark(specs, tsb).rows}
+
+    series = next(iter(read_folder(tsb)))
+    again = causal_scores(
+        {**specs["again"], "channels": ["a", "b"]}, series.frame, learn=300, sensor="sensor"
+    )
+    assert by_name["again"] == auc_pr(series.wrong[300:], again[300:])
+    assert by_name["again"] > by_name["once"] + 0.05
+
+
+@pytest.mark.parametrize("key", ["beside", "calls"])
+def test_what_only_calls_have_is_refused(tsb, tmp_path_factory, key):
+    spec = tmp_path_factory.mktemp("spec") / "spec.yaml"
+    spec.write_text(f"detector: {{name: knn, window: 4}}\n{key}: {{}}\n")
+    result = CliRunner().invoke(command, [str(tsb), "--spec", str(spec)])
+    assert str(result.exception).startswith(f"{key} is of calls, which no package makes")
 
 
 @pytest.mark.parametrize(

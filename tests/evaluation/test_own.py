@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from workbench.cli.evaluation import evaluate as command
 from workbench.cli.evaluation import nab
+from workbench.detectors import EpisodeRule, episodes, replay_refits
 from workbench.errors import EvaluationError
 from workbench.evaluation import evaluate, joined, read_labels, read_series, recall_at
 from workbench.times import iso, now_ms
@@ -119,6 +120,48 @@ def test_every_figure_is_told_with_its_interval_beside_both_floors(folder):
     silent = figures[(figures["figure"] == "precision") & (figures["detector"] == "constant")]
     assert silent[["mean", "low"]].isna().all(axis=None)
     assert silent["series"].item() == 0
+
+
+def test_rule_and_budget_of_the_file_are_judged_and_an_option_goes_before(folder):
+    asked = {"alarm_k": 2, "alarm_n": 3, "alarm_m": 4, "alerts_per_sensor_day": 2}
+    plain = json.loads(run(folder, "--json").stdout)
+    (folder / "spec.yaml").write_text(SPEC_FILE + json.dumps(asked)[1:-1].replace(", ", "\n"))
+
+    told = run(folder, "--json")
+    by_option = json.loads(run(folder, "--json", "--alerts-per-sensor-day", str(1 / 7)).stdout)
+
+    labels, rule = read_labels(folder / "labels.csv"), EpisodeRule(2, 3, 4)
+    for budget, figures in ((2, json.loads(told.stdout)), (1 / 7, by_option)):
+        report = joined(
+            [evaluate(SPEC, frame, labels, sensor="sensor", rule=rule, alerts_per_sensor_day=budget)
+             .report for frame in frames(folder)]
+        )  # fmt: skip
+        assert figures["alerts"]["alerts"] == report.alerts
+        assert figures["alerts"] != plain["alerts"]
+    assert told.stderr == ""
+
+
+def test_with_a_refit_policy_threshold_and_alarms_are_those_of_the_replay(folder):
+    frame = frames(folder)[0]
+    frame.loc[1000:, "bar"] += 0.15  # readings drift, and with them the threshold
+    policy = {"every_h": 12, "trailing_h": 24, "leave_out_alarmed": True}
+    spec = {**SPEC, "refit": policy}
+    rule = EpisodeRule(2, 3, 4)
+    asked = {"sensor": "sensor", "rule": rule, "alerts_per_sensor_day": 1}
+
+    judged = evaluate(spec, frame, read_labels(folder / "labels.csv"), **asked)
+
+    cut = int(len(frame) * 0.5)
+    replay = replay_refits(spec, frame, first=cut, **asked)
+    assert len(replay.refits) > 3
+    np.testing.assert_array_equal(judged.scores[cut:], replay.scores[cut:])
+    assert judged.threshold == replay.refits[0].threshold
+    times = frame["event_time"].to_numpy(dtype="datetime64[ms]").astype(np.int64)[cut:]
+    above = replay.scores[cut:] - replay.thresholds[cut:]
+    by_hand = episodes(times, ["one"] * len(times), above, 0.0, rule)
+    assert judged.report.alerts == len(by_hand) > 0
+    fixed = episodes(times, ["one"] * len(times), judged.scores[cut:], judged.threshold, rule)
+    assert len(fixed) != len(by_hand)
 
 
 def test_readings_under_an_alarm_are_counted_one_by_one_too(folder):

@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workbench.errors import EvaluationError, WorkbenchError, did_you_mean
+from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from workbench.evaluation import SpecFile
+
+_RULE = ("alarm_k", "alarm_n", "alarm_m")
+_CALLS = ("beside", "calls")
+_BUDGET = "alerts_per_sensor_day"
 
 
 @click.command()
@@ -37,8 +43,11 @@ if TYPE_CHECKING:
 def nab(folder: Path, spec_file: Path, out: Path, name: str, seed: int, as_json: bool) -> None:
     """Run a detector over the Numenta Anomaly Benchmark in FOLDER, by its rules.
 
-    Writes result files for NAB's own scorer, and prints VUS-PR and NAB's score. Of several
-    detectors (`beside:`, what each changes in `detector:`) the mean surprise makes the calls.
+    Prints VUS-PR, and NAB's score twice. `nab_alarms_*` is of what can be promoted: `detector:`,
+    one threshold for all files, the rule alarm_k, alarm_n, alarm_m of the file. `nab_*` is of
+    calls, which are in evaluation alone: the surprise of scores against their past, of several
+    detectors (`beside:`, what each changes in `detector:`) the mean, once for each rise. Those are
+    written as result files for NAB's own scorer.
 
     \b
     Example:
@@ -46,20 +55,23 @@ def nab(folder: Path, spec_file: Path, out: Path, name: str, seed: int, as_json:
     """
     from workbench import evaluation
 
-    preset = _preset(spec_file)
+    preset = _read(spec_file, *_RULE, *_CALLS)
     series = evaluation.read_nab(folder)
-    result = evaluation.run_nab(preset["detector"], series, name=name, seed=seed)
+    result = evaluation.run_nab(preset.detector, series, name=name, seed=seed)
     beside = [
-        evaluation.run_nab({**preset["detector"], **change}, series, name=member, seed=seed)
-        for member, change in preset.get("beside", {}).items()
+        evaluation.run_nab({**preset.detector, **change}, series, name=member, seed=seed)
+        for member, change in preset.beside.items()
     ]
-    detections = evaluation.nab_calls(result, *beside, **preset.get("calls", {}))
+    detections = evaluation.nab_calls(result, *beside, **preset.calls)
     for member, scores in detections.pairs():
         evaluation.write_nab(out, name, member, scores)
     rows = evaluation.judge_nab(result)
+    alarms = evaluation.nab_alarm_scores(result, rule=preset.rule)
     figures: dict[str, Any] = {
         "vus_pr": sum(float(str(row["vus_pr"])) for row in rows) / len(rows),
         "labelled_series": len(rows),
+        **{f"nab_alarms_{profile}": best.score for profile, best in alarms.items()},
+        "evaluation_only": ", ".join(f"nab_{profile}" for profile in evaluation.PROFILES),
         **{f"nab_{profile}": evaluation.nab_score(detections.pairs(), profile=profile).score
            for profile in evaluation.PROFILES},
         "seconds": round(sum(member.seconds for member in (result, *beside)), 1),
@@ -90,9 +102,8 @@ def nab(folder: Path, spec_file: Path, out: Path, name: str, seed: int, as_json:
 @click.option("--learn", default=0.5, show_default=True, help="Share of each series to learn from.")
 @click.option(
     "--alerts-per-sensor-day",
-    default=1 / 7,
-    show_default="one a week",
-    help="The budget that buys the threshold.",
+    type=float,
+    help="The budget that buys the threshold.  [default: the file's, else one a week]",
 )
 @click.option(
     "--false-alerts-per-sensor-day",
@@ -110,7 +121,7 @@ def evaluate(
     sensor: str,
     together: bool,
     learn: float,
-    alerts_per_sensor_day: float,
+    alerts_per_sensor_day: float | None,
     false_per_sensor_day: float | None,
     seed: int,
     as_json: bool,
@@ -119,7 +130,8 @@ def evaluate(
 
     Prints every figure with its 95 % interval over series, beside two floors that know nothing. A
     series is a sensor, in one file or in many. Those that are refused are told at the end, with
-    exit code 1.
+    exit code 1. Of the file `detector`, `alarm_k`, `alarm_n`, `alarm_m` and `alerts_per_sensor_day`
+    are read; with `refit` in the detector, it and its threshold follow that policy.
 
     \b
     Example:
@@ -127,10 +139,14 @@ def evaluate(
     """
     from workbench import evaluation
 
-    spec = _preset(spec_file)["detector"]
+    preset = _read(spec_file, *_RULE, _BUDGET)
+    if alerts_per_sensor_day is None:
+        written = preset.alerts_per_sensor_day
+        alerts_per_sensor_day = 1 / 7 if written is None else written
     labels = evaluation.read_labels(labels_file.absolute())
     judge = partial(
-        evaluation.evaluate, spec, labels=labels, sensor="sensor", time=time, learn=learn,
+        evaluation.evaluate, preset.detector, labels=labels, rule=preset.rule, sensor="sensor",
+        time=time, learn=learn,
         alerts_per_sensor_day=alerts_per_sensor_day, false_per_sensor_day=false_per_sensor_day,
         seed=seed,
     )  # fmt: skip
@@ -178,7 +194,7 @@ def benchmark(
     """
     from workbench import evaluation
 
-    specs = {file.stem: _preset(file)["detector"] for file in spec_files}
+    specs = {file.stem: _read(file).detector for file in spec_files}
     result = evaluation.benchmark(
         specs or {"auto": {"name": "auto"}}, folder, learn=learn, seed=seed,
         progress=lambda name: click.echo(name, err=True),
@@ -210,22 +226,14 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _preset(path: Path) -> dict[str, Any]:
-    import yaml
+def _read(path: Path, *takes: str) -> SpecFile:
+    """Return what a file says, and tell what of it is not read."""
+    from workbench import evaluation
 
-    from workbench import bounded_yaml
-
-    try:
-        preset = bounded_yaml.load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as err:
-        raise EvaluationError(f"the file is no YAML: {err}", where=path) from err
-    if not isinstance(preset, dict) or not isinstance(preset.get("detector"), dict):
-        raise EvaluationError("the file has no mapping `detector`", where=path)
-    for key in preset.get("calls", {}):
-        if key not in ("memory", "quiet"):
-            hint = did_you_mean(key, ["memory", "quiet"])
-            raise EvaluationError(f"calls have no parameter {key!r}", where=path, hint=hint)
-    return preset
+    content = evaluation.read_spec_file(path, takes=takes)
+    if content.left_out:
+        click.echo(f"{path}: not read here: {', '.join(content.left_out)}", err=True)
+    return content
 
 
 def _lines(figures: dict[str, Any]) -> str:

@@ -20,6 +20,9 @@ from .labels import labelled as labelled
 from .labels import read_labels as read_labels
 from .many_series import Evaluations as Evaluations
 from .many_series import evaluate_series as evaluate_series
+from .nab.alarming import nab_alarm_scores as nab_alarm_scores
+from .nab.alarming import nab_alarms as nab_alarms
+from .nab.alarming import swapped_nab_alarms as swapped_nab_alarms
 from .nab.files import NabSeries as NabSeries
 from .nab.files import nab_folder as nab_folder
 from .nab.files import read_nab as read_nab
@@ -45,6 +48,8 @@ from .ranking import leaderboard as leaderboard
 from .ranking import summary as summary
 from .scorecard import Terms as Terms
 from .scorecard import score_card as score_card
+from .spec_files import SpecFile as SpecFile
+from .spec_files import read_spec_file as read_spec_file
 from .truth.answers import VERDICTS as VERDICTS
 from .truth.answers import WITHDRAWN as WITHDRAWN
 from .truth.answers import Answer as Answer

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from workbench.arrays import Floats
-from workbench.detectors import fit, look, score_readings
+from workbench.detectors import look
 from workbench.errors import EvaluationError, WorkbenchError
+from workbench.evaluation.causal import causal_scores
 from workbench.evaluation.curves import DEFAULT_PERIOD, auc_pr, vus_pr
 from workbench.evaluation.labelled_folders import LabelledSeries, read_folder
 from workbench.evaluation.ranking import floor_scores
@@ -57,7 +58,8 @@ def benchmark(
     Parameters
     ----------
     specs
-        By their name in the table. One that names no channels takes all that move.
+        By their name in the table. One that names no channels takes all that move; one with a
+        `refit` policy is fitted again as that says.
     folder
         As `read_folder` tells them apart.
     learn
@@ -120,11 +122,12 @@ def _scores(
         "missing": "fill", "sample": 2000,
     }  # fmt: skip
     for name, spec in {"windowed_pca": windowed, **specs}.items():
-        wanted = dict(spec) if spec.get("channels") or spec["name"] == "auto" else {
+        wanted = dict(spec) if spec.get("channels") or spec.get("name") == "auto" else {
             **spec, "channels": list(kept),
         }  # fmt: skip
-        detector = fit(wanted, training, sensor="sensor", seed=seed)
-        scores[name] = score_readings(detector, series.frame, sensor="sensor")
+        scores[name] = causal_scores(
+            wanted, series.frame, learn=series.learn, sensor="sensor", seed=seed
+        )
     return scores
 
 

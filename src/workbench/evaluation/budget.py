@@ -72,7 +72,7 @@ def recall_at(
         & np.isin(np.asarray(sensors, dtype=str), chosen)
     )
     inside = _inside(times_ms, sensors, within(labels, chosen, start_ms, stop_ms))
-    levels, most_found, best = _levels(finite), -1, float(finite.max())
+    levels, most_found, best = thresholds_worth_trying(finite), -1, float(finite.max())
     started = alarm_starts(times_ms, sensors, scores, levels, rule)
     for threshold, starts in zip(levels, started, strict=True):
         faults = inside[:, starts[counts[starts]]]
@@ -95,7 +95,7 @@ def _inside(times_ms: Ints, sensors: Objects, events: pd.DataFrame) -> Bools:
     return np.array(rows, dtype=np.bool_).reshape(len(rows), len(times_ms))
 
 
-def _levels(scores: Floats) -> list[float]:
-    """Return thresholds from the largest score downwards, dense where scores are rare."""
-    shares = np.concatenate([[0.0], np.geomspace(1 / len(scores), 1.0, LEVELS)])
+def thresholds_worth_trying(scores: Floats, count: int = LEVELS) -> list[float]:
+    """Return some `count` thresholds, the largest score first, dense where scores are rare."""
+    shares = np.concatenate([[0.0], np.geomspace(1 / len(scores), 1.0, count)])
     return [float(level) for level in np.unique(np.quantile(scores, 1 - shares))[::-1]]

@@ -2,6 +2,7 @@
 
 The first part of each series is learnt from; on the last third of that part, which the trial
 detector was not fitted on, an alert budget buys the threshold; then nothing of the rest is known.
+With a refit policy detector and threshold follow it, as they would in production (`replay_refits`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ import numpy as np
 import pandas as pd
 
 from workbench.arrays import Bools, Floats, Objects
-from workbench.detectors import EpisodeRule, before_instant, threshold_for_budget, time_order
+from workbench.detectors import (
+    EpisodeRule,
+    before_instant,
+    replay_refits,
+    resolve,
+    threshold_for_budget,
+    time_order,
+)
 from workbench.errors import EvaluationError, TimesError, did_you_mean
 from workbench.evaluation.causal import causal_scores
 from workbench.evaluation.events import EventReport
@@ -38,9 +46,9 @@ class Evaluation:
         Shape (n,), in the order of the frame; NaN for the readings learnt from, and where there
         is none.
     threshold
-        Fixed before the readings judged.
+        The first in force on the readings judged; without a refit policy the only one.
     report
-        The alerts at that threshold, against the labels.
+        The alerts at the threshold in force, against the labels.
     pointwise
         The readings under an alarm, against the labelled ones.
     rows
@@ -75,6 +83,9 @@ def evaluate(
 
     Parameters
     ----------
+    spec
+        With a `refit` policy, detector and threshold are what that makes of them (`replay_refits`);
+        `leave_out_alarmed` and `change_h` are kept to.
     frame
         Readings in any order: they are judged in order of event time, as if each had arrived in
         time. A reading without a sensor has no score.
@@ -104,29 +115,27 @@ def evaluate(
     price = alerts_per_sensor_day if false_per_sensor_day is None else false_per_sensor_day
     terms = Terms(labels, (begin, end), rule, price)
     trial = before_instant(times, int(cut * TRIAL))
-    scores = _scores(spec, ordered, (trial, cut), sensor=sensor, time=time, seed=seed)
-    rows: list[dict[str, object]] = []
-    for name, judged_scores in {
-        **floor_scores(len(times), seed=seed),
-        str(spec["name"]): scores,
-    }.items():
-        bought = np.arange(trial, cut)
-        if name == spec["name"] and spec.get("level") is not None:
-            bought = bought[_can_alarm(names[bought], judged_scores[bought])]
-        threshold = threshold_for_budget(
-            times[bought],
-            names[bought],
-            judged_scores[bought],
-            alerts_per_sensor_day=alerts_per_sensor_day,
-            rule=rule,
-        )
-        card_rows, report, pointwise = score_card(
-            name, times[cut:], names[cut:], judged_scores[cut:], threshold, terms
-        )
-        rows += card_rows
+    asked: Any = {
+        "sensor": sensor, "time": time, "alerts_per_sensor_day": alerts_per_sensor_day,
+        "rule": rule, "seed": seed,
+    }  # fmt: skip
+    scores, thresholds = _scores(spec, ordered, (trial, cut), names, **asked)
+    bought, rows = slice(trial, cut), []
+    for name, known_nothing in floor_scores(len(times), seed=seed).items():
+        price_of_floor = threshold_for_budget(
+            times[bought], names[bought], known_nothing[bought],
+            alerts_per_sensor_day=alerts_per_sensor_day, rule=rule,
+        )  # fmt: skip
+        rows += score_card(
+            name, times[cut:], names[cut:], known_nothing[cut:], price_of_floor, terms
+        )[0]
+    own, report, pointwise = score_card(
+        str(spec["name"]), times[cut:], names[cut:], scores, thresholds, terms
+    )
     judged: Floats = np.full(len(frame), np.nan)
-    judged[order[cut:]] = scores[cut:]
-    return Evaluation(judged, threshold, report, pointwise, rows, terms.span)
+    judged[order[cut:]] = scores
+    first = float(thresholds[0])
+    return Evaluation(judged, first, report, pointwise, [*rows, *own], terms.span)
 
 
 def _can_alarm(names: Objects, scores: Floats) -> Bools:
@@ -157,18 +166,30 @@ def _scores(
     spec: Mapping[str, Any],
     frame: pd.DataFrame,
     stages: tuple[int, int],
+    names: Objects,
     *,
     sensor: str,
     time: str,
+    alerts_per_sensor_day: float,
+    rule: EpisodeRule,
     seed: int,
-) -> Floats:
-    """Return scores of the readings after the first stage, those of the second by a trial fit."""
+) -> tuple[Floats, Floats]:
+    """Return scores of the readings after the second stage, and the threshold in force at each."""
     trial, cut = stages
-    once = {**spec, "refit": None}
-    past = causal_scores(once, frame[:cut], learn=trial, sensor=sensor, time=time, seed=seed)
-    scores = causal_scores(spec, frame, learn=cut, sensor=sensor, time=time, seed=seed)
-    scores[:cut] = past
-    return scores
+    asked: Any = {"sensor": sensor, "time": time, "seed": seed}
+    budget: Any = {"alerts_per_sensor_day": alerts_per_sensor_day, "rule": rule}
+    if resolve(spec)["refit"] is not None:
+        adapted = replay_refits(spec, frame, first=cut, **budget, **asked)
+        return adapted.scores[cut:], adapted.thresholds[cut:]
+    past = causal_scores(spec, frame[:cut], learn=trial, **asked)
+    scores = causal_scores(spec, frame, learn=cut, **asked)[cut:]
+    bought = np.arange(trial, cut)
+    if spec.get("level") is not None:
+        bought = bought[_can_alarm(names[bought], past[bought])]
+    threshold = threshold_for_budget(
+        epoch_ms(frame[time])[bought], names[bought], past[bought], **budget
+    )
+    return scores, np.full(len(scores), threshold)
 
 
 def read_series(pattern: str, *, time: str, sensor: str = "") -> list[pd.DataFrame]:

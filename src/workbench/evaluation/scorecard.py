@@ -74,7 +74,12 @@ class Pointwise:
 
 
 def score_card(
-    detector: str, times_ms: Ints, sensors: Objects, scores: Floats, threshold: float, terms: Terms
+    detector: str,
+    times_ms: Ints,
+    sensors: Objects,
+    scores: Floats,
+    threshold: float | Floats,
+    terms: Terms,
 ) -> tuple[list[dict[str, object]], EventReport, Pointwise]:
     """Return a row for each sensor with a labelled reading, and the reports over all sensors.
 
@@ -85,7 +90,7 @@ def score_card(
     times_ms, sensors, scores
         Shape (n,): the readings judged, in arrival order; NaN where there is no score.
     threshold
-        Fixed before the readings judged.
+        Fixed before the readings judged; or shape (n,), the one in force when each arrived.
 
     Returns
     -------
@@ -96,8 +101,9 @@ def score_card(
         `nab`, NAB's rule over the alerts, nothing of the readings being probation;
         `recall_at_budget`. NaN where a figure does not exist.
     """
-    alerts = episodes(times_ms, sensors, scores, threshold, terms.rule)
-    alarm = alarmed(times_ms, sensors, scores > threshold, terms.rule)
+    beyond = scores - threshold  # > 0 is the same as >, to the last bit
+    alerts = episodes(times_ms, sensors, beyond, 0.0, terms.rule)
+    alarm = alarmed(times_ms, sensors, beyond > 0, terms.rule)
     wrong = labelled(times_ms, sensors, terms.labels)
     chosen = [str(name) for name in pd.unique(sensors)]
     bought = recall_at(
