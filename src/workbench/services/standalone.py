@@ -37,6 +37,7 @@ def _settings(state: State, folder: Path) -> dict[str, object]:
         "webServicePort": ports["web"],
         "bindAddress": "127.0.0.1",
         "advertisedAddress": "127.0.0.1",
+        "listeningInterface": "lo",  # the bookie's, which then listens at the advertised address
         "allowEphemeralPorts": "true",  # else --bookkeeper-port does not count
         "narExtractionDirectory": folder / "tmp",
         "STORAGE_PATH": folder / "packages",  # of functions; by default beside the distribution
