@@ -17,7 +17,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from workbench import alerts, detectors, files, plant, runs
+import pyarrow.parquet as pq
+
+from workbench import alerts, archive, detectors, files, plant, runs
 from workbench.alerts.journal import Journal, journal_path
 from workbench.errors import PackageError
 from workbench.runs.store import publish
@@ -27,6 +29,8 @@ from workbench.stream.promotion_log import Promotion
 FIRST = Promotion("plant", "champion", "a" * 64, promotion_log.BEGINNING, "2026-01-01T00:00:00Z")
 SECOND = replace(FIRST, package="b" * 64, effective_ms=2**45)
 ALERT = {"id": "9f", "status": "open", "sensor": "pump-1"}
+BUCKET = Path(__file__).parent / "archive" / "cases" / "decimal50" / "bucket"
+TOPIC = "persistent://public/arch/decimal50"
 STREAM = {
     "topic": "plant", "sensor": "pump", "channels": list(plant.CHANNELS), "lateness_s": 60,
     "window": 10, "alerts": "plant-alerts",
@@ -92,6 +96,20 @@ def answered():
     return sorted({said.verdict for said in alerts.answers(parse_stream("plant", STREAM))})
 
 
+def looked_at(folder):
+    """What is remembered of a bucket is there before: its writing is tried by other operations."""
+    shutil.copytree(BUCKET, folder / "bucket")
+    archive.export(archive.open("bucket").topic(TOPIC), folder / "another")
+
+
+def exported():
+    """Ledgers that are done, where every file that can be seen is whole."""
+    out = Path("out")
+    rows = [pq.read_metadata(path).num_rows for path in out.glob("event_date=*/*.parquet")]
+    assert all(rows)
+    return sorted(path.name for path in out.glob("_export/ledger-*.json"))
+
+
 # of each operation: what is there before, what is done, and what somebody who looks then sees
 OPERATIONS = {
     "promote": (
@@ -111,6 +129,11 @@ OPERATIONS = {
         lambda folder: runs.record({"first": 1}),
         lambda: runs.record({"second": 2}, detector_package=None, data={"topic": "plant"}),
         lambda: sorted(json.loads((runs.folder() / "metrics.json").read_text())),
+    ),
+    "export": (
+        looked_at,
+        lambda: archive.export(archive.open("bucket").topic(TOPIC), "out").rows,
+        exported,
     ),
     "publish": (finished_run, publish_once, published),
 }

@@ -10,8 +10,17 @@ import pytest
 SCRIPT = Path(__file__).with_name("crashes.py")
 
 
-KILLED = ["promote", "add package", "mend package", "journal", "answer", "record", "publish"]
-OUT_OF_DISK = ["promote", "add package", "answer"]
+KILLED = [
+    "promote",
+    "add package",
+    "mend package",
+    "journal",
+    "answer",
+    "record",
+    "export",
+    "publish",
+]
+OUT_OF_DISK = ["promote", "add package", "answer", "export"]
 
 
 @pytest.mark.parametrize(

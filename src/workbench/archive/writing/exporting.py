@@ -113,7 +113,7 @@ def _plan(
 def _check_same(folder: Path, plan: dict[str, Any]) -> None:
     path = folder / "_export" / "export.json"
     if not path.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and not all(map(_is_beginning, folder.iterdir())):
             raise ArchiveError("the folder is not empty, and holds no export", where=folder)
         files.write_json(path, plan)
         return
@@ -133,6 +133,11 @@ def _check_same(folder: Path, plan: dict[str, Any]) -> None:
             where=folder,
             hint="export into another folder",
         )
+
+
+def _is_beginning(path: Path) -> bool:
+    """Tell whether it is all that an export left which ended before its plan was written."""
+    return path.name == "_export" and all(part.name[0] == "." for part in path.iterdir())
 
 
 def _name(ledger: Ledger) -> str:
