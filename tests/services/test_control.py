@@ -93,6 +93,27 @@ def test_credentials_are_for_their_owner_only_and_in_no_log(services):
         assert secret not in log.read_text(errors="replace")
 
 
+SECRETS = [
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "WORKBENCH_BROKER_TOKEN",
+    "WORKBENCH_SCHEMA_REGISTRY_LOGIN", "WORKBENCH_FLINK_PASSWORD", "WORKBENCH_SERVE_PASSWORD",
+    "WORKBENCH_ALERTS_SECRET", "JUPYTER_TOKEN", "PLANT_API_KEY",
+]  # fmt: skip
+
+
+def test_a_service_is_given_no_secret_of_who_starts_it(own_home, monkeypatch):
+    for name in SECRETS:
+        monkeypatch.setenv(name, "planted")
+    monkeypatch.setenv("WORKBENCH_BROKER_TOKEN_FILE", "/run/token")  # where one is, is none
+    own_home.mkdir()
+    processes.start("s3", ["sleep", "60"], {"OWN_SECRET": "its own"})
+    assert eventually(lambda: processes.processes("s3"))
+
+    given = processes.processes("s3")[0].environ()
+
+    assert [name for name, value in given.items() if value == "planted"] == []
+    assert (given["OWN_SECRET"], given["WORKBENCH_BROKER_TOKEN_FILE"]) == ("its own", "/run/token")
+
+
 def test_the_s3_endpoint_comes_up_keeps_its_objects_and_leaves_no_process(own_home):
     (first,) = room.up(["s3"])
     client = control.s3.client(endpoints())

@@ -20,9 +20,7 @@ from workbench.errors import ServicesError
 
 _MARK = "WORKBENCH_SERVICE"
 # Of the one who starts: no service needs them, and Flink logs the environment of its workers
-_SECRETS = frozenset(
-    {"WORKBENCH_BROKER_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
-)
+_SECRETS = ("TOKEN", "SECRET", "PASSWORD", "LOGIN", "ACCESS_KEY_ID", "ACCESS_KEY", "API_KEY")
 _STOP_S = 30  # Pulsar takes 2 to 5 s to close its ledgers
 _KILL_S = 10
 
@@ -43,7 +41,7 @@ def start(name: str, command: Sequence[object], environment: Mapping[str, str]) 
     inherited = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("PULSAR_", "FLINK_")) and key not in _SECRETS
+        if not key.startswith(("PULSAR_", "FLINK_")) and not key.endswith(_SECRETS)
     }
     # The shell ends at once: the service is nobody's child, and never a zombie of ours
     detached = ["sh", "-c", '"$@" >>"$0" 2>&1 </dev/null &', str(log), *map(str, command)]
