@@ -97,7 +97,8 @@ wheel: setup  ## a built wheel, alone in an empty folder: sample, tour and the w
 	WORKBENCH_WHEEL_DEMO=1 $(BIN)/python -m pytest tests/test_wheel.py
 
 fuzz: setup  ## thousands of damaged objects, schemas and values, about half an hour
-	WORKBENCH_FUZZ=5000 $(BIN)/python -m pytest tests/archive/values/test_fuzz.py tests/archive/values/test_budget.py tests/stream/definition/test_hostile_streams.py --timeout=0
+	WORKBENCH_FUZZ=5000 $(BIN)/python -m pytest tests/archive/values/test_fuzz.py tests/archive/values/test_budget.py \
+		tests/archive/values/test_protobuf_budget.py tests/stream/definition/test_hostile_streams.py --timeout=0
 
 clean:
 	[ ! -x $(BIN)/workbench ] || $(BIN)/workbench services down

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,42 @@ def golden():
         pytest.skip(f"{name} is not in tests/archive/golden, and there is no ../shared/golden")
 
     return find
+
+
+ALONE = """
+import resource, sys
+from workbench import archive
+opened = archive.open(sys.argv[1], workers=1)
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+for name in sys.argv[2:]:
+    try:
+        opened.topic(name).read()
+    except Exception as err:
+        print(type(err).__name__, str(err).replace(chr(10), " |"), flush=True)
+    else:
+        print("no error", flush=True)
+"""
+
+
+@pytest.fixture
+def errors_of(pulsar, tmp_path):
+    """Return what a process of its own, of 3 GiB, says of topics t0, t1, ... of one value each.
+
+    Given the type of their schemas, and the schema and the value of each.
+    """
+
+    def errors(kind, cases):
+        schemas = {}
+        for i, (schema, raw) in enumerate(cases):
+            stored = [{"version": 0, "type": kind, "schema": schema}]
+            schemas[f"persistent://public/default/t{i}"] = stored
+            name = f"public/default/persistent/t{i}"
+            pulsar.ledger(tmp_path, [pulsar.entry(raw)], number=i, topic=name)
+        (tmp_path / "schemas.json").write_text(json.dumps(schemas))
+        done = subprocess.run(
+            [sys.executable, "-c", ALONE, str(tmp_path), *schemas],
+            capture_output=True, text=True, check=True, timeout=300,
+        )  # fmt: skip
+        return done.stdout.splitlines()
+
+    return errors

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workbench import archive
 from workbench.archive.values.decoding import open_values
 from workbench.archive.values.encoded import EncodedValues
 from workbench.archive.values.schemas import Schema
@@ -50,6 +49,13 @@ def number(value):
     return bytes([*out, value])
 
 
+def wide(name="W", **first):
+    """Return a record of 3,000 fields that may be left out, after some that are written."""
+    kind = {**record(**first), "name": name}
+    more = [{"name": f"f{i}", "type": ["null", "int"], "default": None} for i in range(3000)]
+    return {**kind, "fields": [*kind["fields"], *more]}
+
+
 def doubling(types):
     """Return a record that unfolds to 2 ** types of them, each written once."""
     inner = {"type": "record", "name": "T0", "fields": [{"name": "v", "type": "int"}]}
@@ -69,6 +75,7 @@ VALUES = {
     "fixed of no bytes": (record(x=array(fixed(0))), number(HUGE) + b"\0", MANY),
     "many blocks": (record(x=array(EMPTY)), number(900) * 9000 + b"\0", MANY),
     "a map": (record(x={"type": "map", "values": "null"}), number(HUGE) + b"\0" * 50, MANY),
+    "absent records": (record(x=array(["null", wide()])), number(10**5) + b"\0" * 100_001, MANY),
     "integers": (record(x=array("int")), number(1 << 62) + b"\2\2\0", MANY),
     "an absurd block": (record(x=array("int")), number(-2) + number(1 << 60) + b"\2\2\0", BLOCK),
     "a negative block": (record(x=array("int")), number(-2) + number(-4) + b"\2\2\0", BLOCK),
@@ -113,62 +120,87 @@ SCHEMAS = {
         "a default of more than 1000 characters",
     ),
 }  # fmt: skip
-CODE = """
-import resource, sys
-from workbench import archive
-opened = archive.open(sys.argv[1], workers=1)
-resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
-for name in sys.argv[2:]:
-    try:
-        opened.topic(name).read()
-    except Exception as err:
-        print(type(err).__name__, str(err).replace(chr(10), " |"), flush=True)
-    else:
-        print("no error", flush=True)
-"""
-
-
-def topic(i):
-    return f"persistent://public/default/t{i}"
-
-
-def errors(pulsar, folder, kind, cases):
-    """Return what a process of its own says of topics, each of a schema and one value."""
-    schemas = {}
-    for i, (schema, raw) in enumerate(cases):
-        schemas[topic(i)] = [{"version": 0, "type": kind, "schema": schema}]
-        name = f"public/default/persistent/t{i}"
-        pulsar.ledger(folder, [pulsar.entry(raw)], number=i, topic=name)
-    (folder / "schemas.json").write_text(json.dumps(schemas))
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, str(folder), *schemas],
-        capture_output=True, text=True, check=True, timeout=300,
-    )  # fmt: skip
-    return done.stdout.splitlines()
 
 
 @pytest.mark.slow
-def test_a_value_that_claims_too_much_is_an_error_with_its_message(pulsar, tmp_path):
-    lines = errors(pulsar, tmp_path, "AVRO", [case[:2] for case in VALUES.values()])
+def test_a_value_that_claims_too_much_is_an_error_with_its_message(errors_of):
+    lines = errors_of("AVRO", [case[:2] for case in VALUES.values()])
 
     for i, (line, (_, _, what)) in enumerate(zip(lines, VALUES.values(), strict=True)):
         assert line.startswith(
             f"ArchiveError the value does not fit the schema: not Avro of version 0: {what}"
         )
-        assert f"{topic(i)}, message {i}:0:-1:-1" in line
+        assert f"persistent://public/default/t{i}, message {i}:0:-1:-1" in line
 
 
 @pytest.mark.parametrize("kind", ["AVRO", "JSON"])
 @pytest.mark.slow
-def test_a_schema_that_claims_too_much_is_an_error_with_its_topic(pulsar, tmp_path, kind):
+def test_a_schema_that_claims_too_much_is_an_error_with_its_topic(errors_of, kind):
     raw = b"\0" if kind == "AVRO" else b"{}"
 
-    lines = errors(pulsar, tmp_path, kind, [(schema, raw) for schema, _ in SCHEMAS.values()])
+    lines = errors_of(kind, [(schema, raw) for schema, _ in SCHEMAS.values()])
 
     for i, (line, (_, what)) in enumerate(zip(lines, SCHEMAS.values(), strict=True)):
         assert line.startswith("ArchiveError the schema ")
         assert what in line
-        assert f"in the schemas of {topic(i)}" in line
+        assert f"in the schemas of persistent://public/default/t{i}" in line
+
+
+def test_fields_that_an_older_writer_did_not_have_are_counted(refused_rows):
+    older, newer = ({**record(a="int"), "name": "W"}, wide(a="int"))
+    schemas = [Schema(0, "AVRO", record(x=array(older))), Schema(1, "AVRO", record(x=array(newer)))]
+    few, many = (number(count) + b"\2" * count + b"\0" for count in (1, 100_000))
+
+    assert refused_rows(schemas, [few, many]) == {1: f"not Avro of version 0: {MANY}"}
+
+
+ITEMS = {"a list": array(wide()), "a map": {"type": "map", "values": wide()}}
+
+
+@pytest.mark.parametrize("kind", ITEMS)
+def test_objects_of_json_that_leave_everything_out_are_counted(refused_rows, kind):
+    def value(count):
+        parts = [{}] * count if kind == "a list" else {str(i): {} for i in range(count)}
+        return json.dumps({"x": parts}).encode()
+
+    sparse = json.dumps({"x": [{f"f{i}": i for i in range(12)}] * 20}).encode()
+    rows = [value(1), value(100_000), sparse if kind == "a list" else value(2)]
+
+    refused = refused_rows([Schema(0, "JSON", record(x=ITEMS[kind]))], rows)
+
+    assert list(refused) == [1]
+    assert refused[1].startswith(f"{MANY}: '{{")
+
+
+def test_the_parts_of_a_key_value_are_held_to_the_same(pulsar, tmp_path):
+    parts = {"key": record(k="int"), "value": record(x=array(wide()))}
+    kinds = {"key.schema.type": "JSON", "value.schema.type": "JSON"}
+    value = json.dumps({"x": [{}] * 50_000}).encode()
+    raw = b"\0\0\0\2{}" + len(value).to_bytes(4, "big") + value
+    pulsar.ledger(tmp_path, [pulsar.entry(raw)])
+    schema = {"version": 0, "type": "KEY_VALUE", "schema": parts, "properties": kinds}
+    topic = archive.open(
+        str(tmp_path), schemas={"persistent://public/default/t": [schema]}, misfits="null"
+    )["t"]
+
+    assert topic.read().to_pylist() == [{"__key.k": None, "x": None}]
+    (error,) = topic.damage.errors
+    assert MANY in error.message
+    assert error.where == "persistent://public/default/t, message 1:0:-1:-1"
+
+
+@pytest.fixture
+def refused_rows():
+    """Return what says which rows, each by version 0, are misfits, and why up to the place."""
+
+    def refused(schemas, raws):
+        values, said = open_values(schemas, None), {}
+        for row, raw in enumerate(raws):
+            arrays = values.decode(encoded(raw), lambda _, what, row=row: said.update({row: what}))
+            assert [len(array_) for array_ in arrays] == [1]
+        return {row: what.partition(" (at byte")[0] for row, what in said.items()}
+
+    return refused
 
 
 @pytest.mark.parametrize(

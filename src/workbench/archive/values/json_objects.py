@@ -92,11 +92,11 @@ def _converter(kind: Type, name: str) -> Convert:
 def _record(kind: Type, name: str) -> Convert:
     parts = {part.name: converter(part.type, f"{name}.{part.name}") for part in kind.fields}
 
-    def convert(value: Any) -> dict[str, Any]:
+    def record(value: Any) -> dict[str, Any]:
         inner = _only(value, dict, name, "an object")
-        return {part: inner_convert(inner.get(part)) for part, inner_convert in parts.items()}
+        return {part: convert(inner[part]) for part, convert in parts.items() if part in inner}
 
-    return convert
+    return record
 
 
 def _only(value: Any, kind: type, name: str, expected: str) -> Any:

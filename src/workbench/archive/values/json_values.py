@@ -17,6 +17,13 @@ import pyarrow as pa
 from workbench.archive.values import flat_json as flat
 from workbench.archive.values.avro.arrow_types import arrow_type, columns, is_text
 from workbench.archive.values.avro.schema import Field, Type, parse
+from workbench.archive.values.claims import (
+    TOO_MANY,
+    arrays_by_runs,
+    counter,
+    most_cells,
+    possible_cells,
+)
 from workbench.archive.values.encoded import EncodedValues, Misfit
 from workbench.archive.values.grid import KINDS, Grid
 from workbench.archive.values.json_objects import Literal, Unwritten, converter
@@ -41,6 +48,10 @@ class JsonValues:
         self._parts = list(parts.values()) if wanted is None else [parts[name] for name in wanted]
         self.fields = [pa.field(part.name, arrow_type(part.type)) for part in self._parts]
         self._converters = [converter(part.type, part.name) for part in self._parts]
+        self._counts = {
+            part.name: count for part in self._parts if (count := counter(part.type)) is not None
+        }
+        self._types = max(record.types for record in records)
         names = [field.name.encode() for field in self.fields]
         self._names = np.frombuffer(b"".join(names), np.uint8).copy()
         self._bounds = np.cumsum([len(name) for name in names]).astype(np.int64)
@@ -106,6 +117,9 @@ class JsonValues:
         value = json.loads(text, parse_float=read, parse_constant=read)
         if not isinstance(value, dict):
             raise ValueError(f"a JSON {type(value).__name__}, expected an object")
+        cells = sum(count(value.get(name)) for name, count in self._counts.items())
+        if cells > most_cells(len(text), self._types):
+            raise ValueError(TOO_MANY)
         pairs = zip(self._parts, self._converters, strict=True)
         try:
             return [
@@ -117,12 +131,11 @@ class JsonValues:
             return self._converted(text)
 
     def _decode_by_json(self, encoded: EncodedValues, misfit: Misfit) -> list[pa.Array]:
-        values = [self._values(encoded, row, misfit) for row in range(len(encoded.starts))]
-        columns = zip(*values, strict=True) if values else [() for _ in self.fields]
-        return [
-            pa.array(list(column), field.type)
-            for column, field in zip(columns, self.fields, strict=True)
-        ]
+        return arrays_by_runs(
+            possible_cells(encoded.sizes, len(self.fields)),
+            lambda rows: [self._values(encoded, row, misfit) for row in rows],
+            self.fields,
+        )
 
 
 def _fields_of_all(records: list[Type]) -> dict[str, Field]:

@@ -14,7 +14,6 @@ Presence", "ProtoJSON Format" for the well-known types.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -22,17 +21,17 @@ from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
-from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from workbench.archive.values.avro.schema import TYPES
+from workbench.archive.values.avro.arrow_types import WHOLE
+from workbench.archive.values.claims import arrays_by_runs
 from workbench.archive.values.encoded import EncodedValues, Misfit
+from workbench.archive.values.protobuf_budget import layout, look
+from workbench.archive.values.protobuf_schema import is_repeated, is_text, message_classes
 from workbench.archive.values.schemas import Schema
-from workbench.errors import ArchiveError
 
 Convert = Callable[[Any], Any]
-_INFO = "__PARSING_INFO__"
 _SCALARS = {
     FieldDescriptor.CPPTYPE_INT32: pa.int32(),
     FieldDescriptor.CPPTYPE_INT64: pa.int64(),
@@ -48,7 +47,6 @@ _WRAPPERS = tuple(
     f"{_KNOWN}{name}Value"
     for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
 )
-_JSON = (f"{_KNOWN}Struct", f"{_KNOWN}Value", f"{_KNOWN}ListValue")
 _TIMES = {
     f"{_KNOWN}Timestamp": pa.timestamp("ns", tz="UTC"),
     f"{_KNOWN}Duration": pa.duration("ns"),
@@ -64,30 +62,44 @@ class ProtobufValues:
     """
 
     def __init__(self, schemas: list[Schema], wanted: list[str] | None) -> None:
-        self._class = _message_class(schemas[-1])
+        classes = message_classes(schemas[-1])
+        self._class = classes[0]
+        self._layout = layout([each.DESCRIPTOR for each in classes])
         by_name = {field.name: field for field in self._class.DESCRIPTOR.fields}
-        self._parts = [by_name[name] for name in (by_name if wanted is None else wanted)]
-        self.fields = [pa.field(part.name, _arrow_type(part)) for part in self._parts]
-        getters = [_getter(part) for part in self._parts]
+        parts = [by_name[name] for name in (by_name if wanted is None else wanted) if by_name]
+        self.fields = [pa.field(part.name, _arrow_type(part)) for part in parts]
+        getters = [_getter(part) for part in parts]
+        if not by_name:  # or its rows could not be counted
+            self.fields, getters = [pa.field(WHOLE, pa.string())], [_json_text]
         self._getters = [(i, get) for i, get in enumerate(getters) if get is not None]
         # only these: to ask for a message that is not set makes one, and upb 4.23 crashes on some
-        plain = [part.name for part, get in zip(self._parts, getters, strict=True) if get is None]
+        plain = [part.name for part, get in zip(parts, getters, strict=False) if get is None]
         self._fetch = _fetch(plain)
 
     def decode(self, encoded: EncodedValues, misfit: Misfit) -> list[pa.Array]:
         """Return one array per field; a null value is a row of nulls."""
-        data, nulls = encoded.data.tobytes(), (None,) * len(self.fields)
-        spans = zip(encoded.starts.tolist(), encoded.sizes.tolist(), strict=True)
-        rows = [
-            nulls if size < 0 else self._row(row, data[start : start + size], misfit)
-            for row, (start, size) in enumerate(spans)
-        ]
-        columns = zip(*rows, strict=True) if rows else [() for _ in self.fields]
-        return [
-            pa.array(column, field.type) for column, field in zip(columns, self.fields, strict=True)
-        ]
+        used, wrong = look(encoded.data, encoded.starts, encoded.sizes, self._layout)
+        data = encoded.data.tobytes()
+        spans = list(zip(encoded.starts.tolist(), encoded.sizes.tolist(), strict=True))
 
-    def _row(self, row: int, raw: bytes, misfit: Misfit) -> Sequence[Any]:
+        def build(rows: range) -> list[Sequence[Any]]:
+            some = zip(rows, spans[rows.start : rows.stop], strict=True)
+            return [
+                self._row(row, data[start : start + max(size, 0)], size, wrong, misfit)
+                for row, (start, size) in some
+            ]
+
+        return arrays_by_runs(used, build, self.fields)
+
+    def _row(
+        self, row: int, raw: bytes, size: int, wrong: dict[int, str], misfit: Misfit
+    ) -> Sequence[Any]:
+        nulls = (None,) * len(self.fields)
+        if size < 0:
+            return nulls
+        if row in wrong:
+            misfit(row, f"not {self._class.DESCRIPTOR.full_name}: {wrong[row]}")
+            return nulls
         try:
             message = self._class.FromString(raw)
             values = self._fetch(message)
@@ -96,10 +108,14 @@ class ProtobufValues:
             row_values = list(values)
             for i, get in self._getters:  # in ascending order, so that each finds its place
                 row_values.insert(i, get(message))
-        except (DecodeError, ValueError, OverflowError, RecursionError) as err:
-            misfit(row, f"not {self._class.DESCRIPTOR.full_name}: {err}")
-            return (None,) * len(self.fields)
+        except Exception as err:  # the library raises what it meets
+            misfit(row, f"not {self._class.DESCRIPTOR.full_name}: {_said(err)}")
+            return nulls
         return row_values
+
+
+def _said(err: Exception) -> str:
+    return str(err) if isinstance(err, ValueError) else f"{type(err).__name__} {err}"
 
 
 def _fetch(names: list[str]) -> Callable[[Any], Sequence[Any]]:
@@ -108,120 +124,10 @@ def _fetch(names: list[str]) -> Callable[[Any], Sequence[Any]]:
     return (lambda message: (get(message),)) if len(names) == 1 else get
 
 
-def _message_class(schema: Schema) -> type[Message]:
-    """Return the class of a schema's outermost message.
-
-    Raises
-    ------
-    ArchiveError
-        If the schema brings no descriptors, they do not fit together, or unfold to more than
-        TYPES types.
-    """
-    try:
-        message: type[Message] = _classes(*_files(schema))[0]
-    except (KeyError, TypeError, ValueError, DecodeError) as err:
-        raise ArchiveError(
-            f"the schema's descriptors cannot be used: {type(err).__name__}: {err}"
-        ) from err
-    if _unfolded(message.DESCRIPTOR, {}) > TYPES:
-        raise ArchiveError(f"the schema unfolds to more than {TYPES} types")
-    return message
-
-
-def _unfolded(message: Descriptor, counts: dict[str, int]) -> int:
-    """Return how many types a message unfolds to; one inside itself counts as one."""
-    name = message.full_name
-    if name not in counts:
-        counts[name] = 1
-        inner = [field.message_type for field in message.fields]
-        counts[name] += sum(_unfolded(part, counts) if part is not None else 1 for part in inner)
-    return counts[name]
-
-
-@cache
-def _classes(content: bytes, root: str) -> tuple[Any, ...]:
-    """Return the classes of a message and of all it may hold, and the pool they are in.
-
-    Kept for good: upb 4.23 frees a class with its last reference, and crashes when it needs it.
-    """
-    pool = descriptor_pool.DescriptorPool()
-    files = descriptor_pb2.FileDescriptorSet.FromString(content).file
-    waiting = {file.name: file for file in files}
-    for name in list(waiting):
-        _add(pool, waiting, name)
-    messages = _messages(pool.FindMessageTypeByName(root))
-    return (*map(message_factory.GetMessageClass, messages), pool)
-
-
-def _messages(outermost: Descriptor) -> list[Descriptor]:
-    """Return a message, first, and all that it may hold."""
-    met: dict[str, Descriptor] = {}
-    waiting = [outermost]
-    while waiting:
-        message = waiting.pop()
-        if message.full_name not in met:
-            met[message.full_name] = message
-            waiting += [field.message_type for field in message.fields if field.message_type]
-    return list(met.values())
-
-
-def _add(pool: Any, waiting: dict[str, descriptor_pb2.FileDescriptorProto], name: str) -> None:
-    """Add a file to the pool, after those that it imports."""
-    file = waiting.pop(name, None)
-    if file is None:
-        return
-    for imported in file.dependency:
-        _add(pool, waiting, imported)
-    pool.AddSerializedFile(file.SerializeToString())
-
-
-def _files(schema: Schema) -> tuple[bytes, str]:
-    """Return a schema's FileDescriptorSet, and the full name of its outermost message."""
-    definition = schema.definition or {}
-    if schema.type == "PROTOBUF_NATIVE":
-        return base64.b64decode(definition["fileDescriptorSet"]), definition["rootMessageTypeName"]
-    message = descriptor_pb2.DescriptorProto(name=definition["name"])
-    for info in json.loads(schema.properties[_INFO]):
-        kind = {"ENUM": "INT32", "MESSAGE": "BYTES", "GROUP": "BYTES"}.get(
-            info["type"], info["type"]
-        )
-        message.field.add(
-            name=info["name"],
-            number=info["number"],
-            type=f"TYPE_{kind}",
-            label=info["label"],
-        )
-    file = descriptor_pb2.FileDescriptorProto(name="schema.proto", message_type=[message])
-    files = descriptor_pb2.FileDescriptorSet(file=[file])
-    return files.SerializeToString(), definition["name"]
-
-
-def _is_json(message: Descriptor) -> bool:
-    """Return whether messages of a type are text: of any content, or such that hold themselves."""
-    return message.full_name in _JSON or _holds(message, message.full_name, set())
-
-
-def _holds(message: Descriptor, name: str, met: set[str]) -> bool:
-    """Return whether a message may hold one of a name, at any depth."""
-    for inner in (field.message_type for field in message.fields if field.message_type):
-        if inner.full_name == name:
-            return True
-        if inner.full_name not in met:
-            met.add(inner.full_name)
-            if _holds(inner, name, met):
-                return True
-    return False
-
-
-def _is_repeated(field: FieldDescriptor) -> bool:
-    known = getattr(field, "is_repeated", None)  # protobuf 6 warns of `label`, 4 has no other
-    return bool(field.label == FieldDescriptor.LABEL_REPEATED if known is None else known)
-
-
 def _entry(field: FieldDescriptor) -> tuple[FieldDescriptor, FieldDescriptor] | None:
     """Return the fields of key and value of a map, None where the field is none."""
     kind = field.message_type
-    if kind is None or not kind.GetOptions().map_entry:
+    if kind is None or not is_repeated(field) or not kind.GetOptions().map_entry:
         return None
     return kind.fields_by_name["key"], kind.fields_by_name["value"]
 
@@ -231,7 +137,7 @@ def _arrow_type(field: FieldDescriptor) -> pa.DataType:
     if entry is not None:
         return pa.map_(_single_type(entry[0]), _single_type(entry[1]))
     single = _single_type(field)
-    return pa.list_(single) if _is_repeated(field) else single
+    return pa.list_(single) if is_repeated(field) else single
 
 
 def _single_type(field: FieldDescriptor) -> pa.DataType:
@@ -243,13 +149,29 @@ def _single_type(field: FieldDescriptor) -> pa.DataType:
 
 
 def _message_type(message: Descriptor) -> pa.DataType:
-    if message.full_name in _TIMES:
+    if _is_time(message):
         return _TIMES[message.full_name]
-    if message.full_name in _WRAPPERS:
+    if _is_wrapper(message):
         return _single_type(message.fields_by_name["value"])
-    if _is_json(message):
+    if is_text(message):
         return pa.string()
     return pa.struct([pa.field(field.name, _arrow_type(field)) for field in message.fields])
+
+
+def _is_time(message: Descriptor) -> bool:
+    """Return whether a message is the library's Timestamp or Duration: by name and by fields."""
+    parts = [(part.name, part.cpp_type, is_repeated(part)) for part in message.fields]
+    kinds = FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_INT32
+    is_its_own = parts == [("seconds", kinds[0], False), ("nanos", kinds[1], False)]
+    return message.full_name in _TIMES and is_its_own
+
+
+def _is_wrapper(message: Descriptor) -> bool:
+    """Return whether a message is one of the library's wrappers: by name and by field."""
+    if message.full_name not in _WRAPPERS or [part.name for part in message.fields] != ["value"]:
+        return False
+    (value,) = message.fields
+    return value.message_type is None and value.enum_type is None and not is_repeated(value)
 
 
 def _getter(field: FieldDescriptor) -> Convert | None:
@@ -259,7 +181,7 @@ def _getter(field: FieldDescriptor) -> Convert | None:
         convert = _converter(entry[1])
         return lambda message: [(k, convert(v)) for k, v in sorted(getattr(message, name).items())]
     convert = _converter(field)
-    if _is_repeated(field):
+    if is_repeated(field):
         return lambda message: [convert(value) for value in getattr(message, name)]
     if field.has_presence:
         return lambda m: convert(getattr(m, name)) if m.HasField(name) else None
@@ -269,19 +191,25 @@ def _getter(field: FieldDescriptor) -> Convert | None:
 def _converter(field: FieldDescriptor) -> Convert:
     """Return what turns one value into what Arrow takes."""
     if field.enum_type is not None:
-        names = {value.number: value.name for value in field.enum_type.values}
+        names = _symbols(field.enum_type)
         return lambda number: names.get(number, str(number))
     message = field.message_type
     if message is None:
         return lambda value: value
-    if message.full_name in _TIMES:
+    if _is_time(message):
         return _nanoseconds
-    if message.full_name in _WRAPPERS:
+    if _is_wrapper(message):
         return attrgetter("value")
-    if _is_json(message):
+    if is_text(message):
         return _json_text
     parts = [(part.name, _getter(part) or attrgetter(part.name)) for part in message.fields]
     return lambda value: {name: get(value) for name, get in parts}
+
+
+@cache
+def _symbols(kind: EnumDescriptor) -> dict[int, str]:
+    """Return the names of an enum's numbers; of several the first, as Java has it."""
+    return {value.number: value.name for value in reversed(list(kind.values))}
 
 
 def _nanoseconds(value: Any) -> int:

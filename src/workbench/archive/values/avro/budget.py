@@ -18,12 +18,19 @@ import numpy as np
 
 from workbench.archive.format.bits import pointer
 from workbench.archive.format.wire import varint
-from workbench.archive.values.avro.schema import LEVELS, Type
+from workbench.archive.values.avro.schema import LEVELS, TYPES, Type
+from workbench.archive.values.claims import (
+    FREE,
+    PER_BYTE,
+    SPARSE,
+    SPARSE_PER_BYTE,
+    TOO_MANY,
+    cells,
+)
 from workbench.arrays import Bytes, Ints
 from workbench.compiled import compiled
 
-_VALUES = 1000  # parts of a value that its bytes do not pay for
-_VALUES_PER_BYTE = 16  # a record without nesting has two parts in a byte, at least
+_PAIRS = 10 * TYPES  # of a writer's and a reader's types that are compared
 (
     _NOTHING, _BOOLEAN, _NUMBER, _FIXED, _BYTES, _ENUM, _UNION, _RECORD, _ARRAY, _MAP,
 ) = range(10)  # fmt: skip
@@ -39,7 +46,7 @@ _WRONG = {
     _BRANCH: "a branch that its union does not have",
     _TRUTH: "a boolean that is neither 0 nor 1",
     _BLOCK: "a block of items whose size is not theirs",
-    _MANY: "it claims more values than its bytes can hold",
+    _MANY: TOO_MANY,
     _DEEP: f"it is nested more than {LEVELS} levels deep",
 }
 
@@ -56,6 +63,8 @@ class Layout:
         Shape (n,): bytes of a fixed width, else how many symbols, branches, fields or items.
     firsts, parts
         The parts of type i are parts[firsts[i] : firsts[i] + widths[i]].
+    cells
+        Shape (n,): of an array or map, those that an item takes once it is read.
     free
         How many values one of the outermost type may have beside what its bytes pay for.
     """
@@ -64,11 +73,12 @@ class Layout:
     widths: Ints
     firsts: Ints
     parts: Ints
+    cells: Ints
     free: int
 
 
-def layout(record: Type) -> Layout:
-    """Return the layout of a schema's records."""
+def layout(record: Type, reader: Type) -> Layout:
+    """Return the layout of a writer's records, which are read as those of `reader`."""
     types, places = [record], {id(record): 0}
     rows: list[tuple[int, int, int]] = []
     parts: list[int] = []
@@ -82,7 +92,30 @@ def layout(record: Type) -> Layout:
                 types.append(part)
             parts.append(places[id(part)])
     codes, widths, firsts = np.array(rows, np.int64).T.copy()
-    return Layout(codes, widths, firsts, np.array([*parts, 0], np.int64), _VALUES + record.types)
+    most: dict[int, int] = {}
+    _note_cells(record, reader, most, set())
+    of_items = [most.get(id(kind)) or cells(kind.items) if kind.items else 1 for kind in types]
+    lists = np.array([*parts, 0], np.int64), np.array(of_items, np.int64)
+    return Layout(codes, widths, firsts, *lists, FREE + max(record.types, reader.types))
+
+
+def _note_cells(
+    written: Type, wanted: Type, most: dict[int, int], met: set[tuple[int, int]]
+) -> None:
+    """Note the cells of an item, as the reader has it, by the id of the writer's array or map."""
+    if (id(written), id(wanted)) in met or len(met) > _PAIRS:
+        return
+    met.add((id(written), id(wanted)))
+    pairs = [(branch, wanted) for branch in written.branches]
+    pairs += [(written, branch) for branch in wanted.branches]
+    theirs = {field.name: field.type for field in written.fields}
+    for field in wanted.fields:
+        pairs += [(theirs[x], field.type) for x in (field.name, *field.aliases) if x in theirs]
+    if written.items is not None and wanted.items is not None:
+        most[id(written)] = max(most.get(id(written), 1), cells(wanted.items))
+        pairs.append((written.items, wanted.items))
+    for pair in pairs:
+        _note_cells(*pair, most, met)
 
 
 def _width(kind: Type, parts: int) -> int:
@@ -101,8 +134,8 @@ def misfits(data: Bytes, starts: Ints, ends: Ints, how: Layout) -> dict[int, str
     wrong, places = np.zeros((2, len(starts)), np.int64)
     stack = np.empty((LEVELS, 3), np.int64)
     walk(
-        data, starts, ends, how.codes, how.widths, how.firsts, how.parts, how.free, stack,
-        wrong, places,
+        data, starts, ends, how.codes, how.widths, how.firsts, how.parts, how.cells,
+        how.free, stack, wrong, places,
     )  # fmt: skip
     return {
         int(row): f"{_WRONG[int(wrong[row])]} (at byte {places[row] - starts[row]} of it)"
@@ -111,7 +144,7 @@ def misfits(data: Bytes, starts: Ints, ends: Ints, how: Layout) -> dict[int, str
 
 
 @compiled
-def walk(data, starts, ends, codes, widths, firsts, parts, free, stack, wrong, places):  # type: ignore[no-untyped-def]
+def walk(data, starts, ends, codes, widths, firsts, parts, cells, free, stack, wrong, places):  # type: ignore[no-untyped-def]
     """Fill `wrong` with what is wrong with each value, and `places` with where.
 
     `stack` is int64, shape (LEVELS, 3): a type, how many parts of it (or of a block of its items)
@@ -121,7 +154,8 @@ def walk(data, starts, ends, codes, widths, firsts, parts, free, stack, wrong, p
     data = pointer(data)
     for row in range(len(starts)):
         position, end = starts[row], ends[row]
-        left = free + _VALUES_PER_BYTE * (end - position)
+        size = end - position
+        left = free + PER_BYTE * size + min(SPARSE_PER_BYTE * size, SPARSE)
         stack[0, 0], stack[0, 1], depth = 0, widths[0], 0
         while depth >= 0 and wrong[row] == _FINE:
             kind = stack[depth, 0]
@@ -133,12 +167,13 @@ def walk(data, starts, ends, codes, widths, firsts, parts, free, stack, wrong, p
                     wrong[row] = _BLOCK
                 elif position < 0:
                     wrong[row] = _BLOCK if count < 0 else _CUT
-                elif count > left:
+                elif count > left // cells[kind]:
                     wrong[row] = _MANY
                 elif count == 0:
                     depth -= 1
                 else:
                     stack[depth, 1] = count
+                    left -= count * (cells[kind] - 1)  # one is taken off as its bytes are met
             elif stack[depth, 1] == 0:
                 depth -= 1
             else:

@@ -24,6 +24,7 @@ from workbench.archive.values.avro.objects import (
 )
 from workbench.archive.values.avro.plans import plan
 from workbench.archive.values.avro.schema import Field, Type, parse
+from workbench.archive.values.claims import arrays_by_runs, possible_cells
 from workbench.archive.values.encoded import EncodedValues, Misfit
 from workbench.archive.values.grid import Grid, kind_of
 from workbench.archive.values.schemas import Schema
@@ -41,7 +42,7 @@ class AvroValues:
         self._parts = _parts(reader, wanted)
         self.fields = [pa.field(part.name, arrow_type(part.type)) for part in self._parts]
         self._writers = {version: plain(record) for version, record in records.items()}
-        self._layouts = {version: layout(record) for version, record in records.items()}
+        self._layouts = {version: layout(record, reader) for version, record in records.items()}
         self._reader = plain(reader, is_reader=True)
         names = plain_names(reader)
         self._conflicts = {
@@ -85,14 +86,11 @@ class AvroValues:
 
     def _decode_by_fastavro(self, encoded: EncodedValues, misfit: Misfit) -> list[pa.Array]:
         wrong = self._wrong(encoded, np.flatnonzero(encoded.sizes >= 0))
-        values = [
-            self._values(encoded, row, misfit, wrong.get(row)) for row in range(len(encoded.starts))
-        ]
-        columns = zip(*values, strict=True) if values else [() for _ in self.fields]
-        return [
-            pa.array(list(column), field.type)
-            for column, field in zip(columns, self.fields, strict=True)
-        ]
+        return arrays_by_runs(
+            possible_cells(encoded.sizes, len(self.fields)),
+            lambda rows: [self._values(encoded, row, misfit, wrong.get(row)) for row in rows],
+            self.fields,
+        )
 
     def _wrong(self, encoded: EncodedValues, rows: Ints) -> dict[int, str]:
         """Return what is wrong with the bytes of some rows, before anything is made of them."""
