@@ -357,7 +357,10 @@ class Writer:
             return body
         return b"\x0e\x01" + struct.pack(">I", google_crc32c.value(body)) + body
 
-    def metadata(self, last_entry, entry_bytes, topic="public/default/persistent/t"):
+    def metadata(
+        self, last_entry, entry_bytes, topic="public/default/persistent/t",
+        created_ms=1_699_999_999_000,
+    ):  # fmt: skip
         custom = [(11, [(1, b"pulsar/managed-ledger"), (2, topic.encode())])]
         return self.protobuf(
             (1, 1),
@@ -365,7 +368,7 @@ class Writer:
             (3, entry_bytes),
             (4, last_entry),
             (5, 3),
-            (10, 1_699_999_999_000),
+            (10, created_ms),
             *custom,
         )
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from workbench import archive
-from workbench.archive.catalogue import Ledger
 from workbench.archive.format.index import Index, Metadata
 from workbench.archive.generations import generations
+from workbench.archive.storage.ledger import Ledger
 from workbench.errors import ArchiveError, ArchiveWarning, ReplayError, WorkbenchError
 from workbench.history import replay
 

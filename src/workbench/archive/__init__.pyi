@@ -1,6 +1,5 @@
 from .archive import Archive as Archive
 from .archive import open as open  # noqa: A004 - as the public shape names it
-from .catalogue import Ledger as Ledger
 from .checking import Checked as Checked
 from .checking import check as check
 from .delivery import Delivery as Delivery
@@ -26,6 +25,7 @@ from .querying.sql import time_bounds as time_bounds
 from .querying.sql import view_text as view_text
 from .selection import Selection as Selection
 from .statistics import ledgers_holding as ledgers_holding
+from .storage.ledger import Ledger as Ledger
 from .topic import Topic as Topic
 from .values.avro.outline import Outline as Outline
 from .values.avro.outline import outline as outline

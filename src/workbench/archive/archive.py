@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.archive.access import Access
 from workbench.archive.bucket import Bucket, open_bucket
-from workbench.archive.catalogue import Catalogue, Ledger, read_catalogue
+from workbench.archive.catalogue import Catalogue, read_catalogue
 from workbench.archive.facts import stored_facts
 from workbench.archive.format.encryption import Decryption, FindKey
 from workbench.archive.format.index import split_partition
 from workbench.archive.generations import Life, lives
 from workbench.archive.ledgers import Damage
+from workbench.archive.storage.by_topic import summary
+from workbench.archive.storage.ledger import Ledger
 from workbench.archive.storage.small_reads import SmallReads
 from workbench.archive.topic import Topic
 from workbench.archive.values.custom import MakeDecoder, check_decoders
@@ -73,20 +75,20 @@ class Archive(HasCard):
 
         self.access.check_complete()
         rows = []
-        for name in self.names():
-            ledgers = self.lives(name)[-1].ledgers
-            created = [ledger.index.metadata.created_ms for ledger in ledgers]
-            parts = {ledger.topic for ledger in ledgers}
-            partitions = {split_partition(part)[1] for part in parts} - {-1}
+        for name, partitions in sorted(self._partitions.items()):
+            about = None if name in self.schemas else self.catalogue.ledgers.summary(partitions)
+            if about is None:  # lives have to be told apart, ledger by ledger
+                ledgers = self.lives(name)[-1].ledgers
+                about, partitions = summary(ledgers), list({ledger.topic for ledger in ledgers})
             rows.append(
                 {
                     "topic": name,
-                    "partitions": len(partitions),
-                    "ledgers": len(ledgers),
-                    "entries": sum(ledger.entries for ledger in ledgers),
-                    "bytes": sum(ledger.index.data_bytes for ledger in ledgers),
-                    "first_created": pd.Timestamp(min(created), unit="ms", tz="UTC"),
-                    "last_created": pd.Timestamp(max(created), unit="ms", tz="UTC"),
+                    "partitions": len({split_partition(part)[1] for part in partitions} - {-1}),
+                    "ledgers": about.ledgers,
+                    "entries": about.entries,
+                    "bytes": about.bytes,
+                    "first_created": pd.Timestamp(about.first_ms, unit="ms", tz="UTC"),
+                    "last_created": pd.Timestamp(about.last_ms, unit="ms", tz="UTC"),
                 }
             )
         return pd.DataFrame(rows, columns=_TOPICS)
@@ -105,7 +107,7 @@ class Archive(HasCard):
         """Return what a notebook shows of it: where it is, and a row for each topic."""
         facts = {
             "topics": len(self.names()),
-            "ledgers": sum(map(len, self.catalogue.ledgers.values())),
+            "ledgers": sum(map(self.catalogue.ledgers.count, self.catalogue.ledgers)),
             "wrong": [stray.error.message for stray in self.catalogue.problems],
             "left over": len(self.catalogue.leftovers) or None,
         }

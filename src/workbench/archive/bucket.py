@@ -17,6 +17,7 @@ from fsspec.asyn import FSTimeoutError, sync_teardown
 from workbench import files
 from workbench.archive.storage import s3
 from workbench.archive.storage.collector import paused
+from workbench.archive.storage.listing import Item, Listing
 from workbench.endpoints import endpoints, located
 from workbench.errors import ArchiveError, TimesError
 from workbench.times import instant_ms
@@ -25,21 +26,6 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 _ETAGS = ("ETag", "etag", "md5", "sha256")
 _MOST_FALLBACKS = 3  # of the quicker client: each costs a read its time twice
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An object: key below the root, size in bytes, etag (or what stands for it).
-
-    `written_ms` is when it was written, epoch ms; 0: not known. `has_etag`: it is the store's own,
-    another for other bytes.
-    """
-
-    key: str
-    bytes: int
-    etag: str
-    written_ms: int = 0
-    has_etag: bool = False
 
 
 @dataclass
@@ -141,7 +127,7 @@ class Bucket:
             object.__setattr__(self, "fs", _tidy(fs))
         return fs
 
-    def list(self) -> list[Item]:
+    def list(self) -> Listing:
         """Return every object below the root, sorted by key.
 
         Raises
@@ -149,9 +135,9 @@ class Bucket:
         ArchiveError
             If the root is not there or cannot be listed.
         """
-        items = _listed_by_store(self) or _listed(self)
-        self.traffic.add(listed=len(items))
-        return items
+        listing = _listed_by_store(self) or _listed(self)
+        self.traffic.add(listed=len(listing))
+        return listing
 
     def key(self, path: str) -> str:
         """Return the key of what has this path on the file system."""
@@ -249,28 +235,26 @@ class Bucket:
             return err
 
 
-def _listed_by_store(bucket: Bucket) -> list[Item]:
-    """Return what `Bucket.list` does; nothing where only the file system can tell."""
+def _listed_by_store(bucket: Bucket) -> Listing | None:
+    """Return what `Bucket.list` does; None where only the file system can tell."""
     if bucket.store is None or not s3.is_usable():
-        return []
+        return None
     prefix = bucket.root.partition("/")[2]
     with contextlib.suppress(Exception):  # the file system says what is wrong
         listed = s3.list_objects(bucket.store, prefix)
         with paused():
-            return [
-                Item(
-                    path[len(prefix) :].lstrip("/"),
-                    size,
-                    etag or f"{size}-{written}",
-                    int(written.timestamp() * 1000),
-                    bool(etag),
-                )
-                for path, size, etag, written in listed
-            ]
-    return []
+            paths, sizes, etags, written = map(list, zip(*listed, strict=True))
+            return Listing(
+                [path[len(prefix) :].lstrip("/") for path in paths] if prefix else paths,
+                sizes,
+                [etag or f"{row[1]}-{row[3]}" for etag, row in zip(etags, listed, strict=True)],
+                [int(each.timestamp() * 1000) for each in written],
+                list(map(bool, etags)),
+            )
+    return None
 
 
-def _listed(bucket: Bucket) -> list[Item]:
+def _listed(bucket: Bucket) -> Listing:
     fs = bucket.connected()
     try:
         listing = fs.find(bucket.root, detail=True)
@@ -291,7 +275,7 @@ def _listed(bucket: Bucket) -> list[Item]:
         )
         for path, info in listing.items()
     ]
-    return sorted(items, key=lambda item: item.key)
+    return Listing.of(sorted(items, key=lambda item: item.key))
 
 
 def in_order(

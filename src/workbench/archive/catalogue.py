@@ -12,8 +12,12 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
-from workbench.archive.bucket import Item
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from workbench.archive.format import mapfile
 from workbench.archive.format.index import (
     Index,
@@ -23,74 +27,18 @@ from workbench.archive.format.index import (
     streamed_error,
     topic_name,
 )
-from workbench.archive.format.indexes import parse_indexes
+from workbench.archive.format.indexes import read_indexes
+from workbench.archive.storage.by_topic import Columns, LedgersByTopic
 from workbench.archive.storage.collector import paused
+from workbench.archive.storage.ledger import Ledger
+from workbench.archive.storage.listing import Item, Listing
 from workbench.archive.storage.small_reads import SmallReads
 from workbench.errors import ArchiveError
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_KEY = re.compile(rf"(?:.*/)?{_UUID}-ledger-(?P<id>\d+)(?P<index>-index)?")
+_KEY = re.compile(rf"(?:.*/)?{_UUID}-ledger-(?P<id>[0-9]+)(?P<index>-index)?")
 _STREAMED = re.compile(rf"(?:.*/)?{_UUID}-index")
 _IDS = 1 << 63
-_RUN = 20_000  # index objects that are parsed together
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """One offloaded ledger.
-
-    Attributes
-    ----------
-    id
-        Of the ledger; ids ascend in the order of the topic's messages.
-    key, etag, bytes
-        Of the data object; `bytes` is what it has, not what it should have.
-    index_key
-        Key of the index object.
-    attempts
-        Other complete attempts to offload the same ledger.
-    written_ms
-        When the data object was written, epoch ms; 0: not known.
-    """
-
-    id: int
-    key: str
-    index_key: str
-    etag: str
-    bytes: int
-    index: Index
-    attempts: tuple[Ledger, ...] = ()
-    written_ms: int = 0
-
-    @property
-    def topic(self) -> str:
-        """`persistent://tenant/namespace/name`, partition included."""
-        return self.index.metadata.topic
-
-    @property
-    def is_mapfile(self) -> bool:
-        """Whether it is a Hadoop MapFile: no blocks, and no bytes that can be read by position."""
-        return not self.index.blocks
-
-    @property
-    def entries(self) -> int:
-        """How many entries the ledger has."""
-        return self.index.metadata.last_entry + 1
-
-    def check_size(self) -> None:
-        """Raise unless the data object is there and as long as the index says."""
-        if self.bytes < 0:
-            raise ArchiveError(
-                f"the data object of ledger {self.id} is missing, "
-                f"expected {self.index.data_bytes} bytes",
-                where=self.key,
-            )
-        if self.bytes != self.index.data_bytes:
-            raise ArchiveError(
-                f"the object has {self.bytes} bytes, expected {self.index.data_bytes}",
-                where=f"{self.key} at byte {min(self.bytes, self.index.data_bytes)}",
-                hint=f"ledger {self.id} of {self.topic}: truncated, or offloaded only in part",
-            )
 
 
 @dataclass(frozen=True)
@@ -134,7 +82,7 @@ class Catalogue:
         Objects of failed attempts beside a complete one: nothing is lost.
     """
 
-    ledgers: dict[str, list[Ledger]] = field(default_factory=dict)
+    ledgers: LedgersByTopic
     problems: list[Stray] = field(default_factory=list)
     leftovers: list[ArchiveError] = field(default_factory=list)
 
@@ -150,39 +98,73 @@ def read_catalogue(reads: SmallReads) -> Catalogue:
         If the bucket holds no offloaded ledger.
     """
     with paused():
-        data, indexes, others = _by_kind(reads.items)
-    maps = [item for item in others if mapfile.KEY.fullmatch(item.key)]
-    streamed = _read_streamed(reads, [item for item in others if _STREAMED.fullmatch(item.key)])
-    if not data and not indexes and not maps and not streamed:
+        kinds = _by_kind(reads.items)
+    maps = [item for item in kinds.others if mapfile.KEY.fullmatch(item.key)]
+    streamed = [item for item in kinds.others if _STREAMED.fullmatch(item.key)]
+    streams = _read_streamed(reads, streamed)
+    if not kinds.has_ledgers and not maps and not streams:
         raise ArchiveError(
             f"no offloaded ledger at {reads.bucket.url}",
             hint=f"found {len(reads.items)} objects, none named UUID-ledger-ID",
         )
-    ledgers, broken = _read_indexes(reads, indexes, data)
+    columns, ledgers, broken = _read_indexes(reads, kinds)
     of_maps, broken_maps = _read_maps(reads, maps)
-    indexed = {item.key.removesuffix("-index") for item, _ in indexes}
-    alone = [item for item in data.values() if item.key not in indexed]
-    no_index = [Stray(_no_index(item), _ledger_id(item.key), loses=False) for item in alone]
+    no_index = [Stray(_no_index(item), _ledger_id(item.key), loses=False) for item in kinds.alone]
     with paused():
-        catalogue = _choose(ledgers + of_maps, [*broken, *broken_maps, *no_index, *streamed])
+        catalogue = _choose(
+            columns, ledgers + of_maps, [*broken, *broken_maps, *no_index, *streams]
+        )
     catalogue.problems = _with_topics(reads, catalogue.problems)
     for ledger, neighbour in misnamed(catalogue.ledgers):
         _judge(reads, catalogue, ledger, neighbour)
     return catalogue
 
 
-def _by_kind(items: list[Item]) -> tuple[dict[str, Item], list[tuple[Item, int]], list[Item]]:
-    """Return data objects by key, index objects with their ledgers' ids, and the others."""
-    data, indexes, others = {}, [], []
-    for item in items:
-        match = _KEY.fullmatch(item.key)
-        if match is None:
-            others.append(item)
-        elif match["index"]:
-            indexes.append((item, int(match["id"])))
-        else:
-            data[item.key] = item
-    return data, indexes, others
+@dataclass(frozen=True)
+class _Kinds:
+    """What the objects of a listing are by their keys.
+
+    Attributes
+    ----------
+    ids
+        Ledgers of the index objects, as their keys say; in the order of keys, as all here.
+    indexes, data
+        Places of the index objects in the listing, and of their data objects; -1 for none.
+    alone
+        Data objects without an index.
+    others
+        Objects of another name.
+    """
+
+    ids: list[int]
+    indexes: list[int]
+    data: list[int]
+    alone: list[Item]
+    others: list[Item]
+
+    @property
+    def has_ledgers(self) -> bool:
+        return bool(self.indexes or self.alone)
+
+
+def _by_kind(listing: Listing) -> _Kinds:
+    parts = pc.extract_regex(_texts(listing.keys), f"^{_KEY.pattern}$")
+    is_ledger = parts.is_valid().to_numpy(zero_copy_only=False)
+    is_index = pc.binary_length(parts.field("index")).fill_null(0).to_numpy() > 0
+    indexes = np.flatnonzero(is_ledger & is_index).tolist()
+    ids = [int(text) for text in parts.field("id").take(pa.array(indexes, pa.int64())).to_pylist()]
+    data = [listing.places.get(listing.keys[place].removesuffix("-index"), -1) for place in indexes]
+    is_alone = is_ledger & ~is_index
+    is_alone[[place for place in data if place >= 0]] = False
+    alone, others = (np.flatnonzero(each).tolist() for each in (is_alone, ~is_ledger))
+    return _Kinds(ids, indexes, data, listing.items(alone), listing.items(others))
+
+
+def _texts(keys: list[str]) -> pa.StringArray:
+    try:
+        return pa.array(keys, pa.string())
+    except UnicodeEncodeError:  # a folder's name that is no UTF-8
+        return pa.array([key.encode(errors="replace").decode() for key in keys], pa.string())
 
 
 def _with_topics(reads: SmallReads, strays: list[Stray]) -> list[Stray]:
@@ -196,7 +178,7 @@ def _with_topics(reads: SmallReads, strays: list[Stray]) -> list[Stray]:
 
 def _topics_of(reads: SmallReads, places: list[str]) -> list[str | None]:
     """Return the topic that the user metadata of each object names, None where it names none."""
-    items = [reads.by_key.get(place.partition(" at byte ")[0]) for place in places]
+    items = [reads.items.get(place.partition(" at byte ")[0]) for place in places]
     names = reads.contents([item for item in items if item], "topic", reads.named_topic)
     return [_named_topic(next(names)) if item else None for item in items]
 
@@ -208,19 +190,19 @@ def _named_topic(name: bytes | ArchiveError) -> str | None:
         return None
 
 
-def misnamed(ledgers: dict[str, list[Ledger]]) -> Iterator[tuple[Ledger, str]]:
+def misnamed(ledgers: LedgersByTopic) -> Iterator[tuple[Ledger, str]]:
     """Yield ledgers whose index may name the wrong topic (it has no checksum), and the right one.
 
     The only ledger of its topic, between two of another one, whose name has another letter or two
     in the same places: a damaged byte does that, and topics that differ in a number do not.
     """
-    if all(len(kept) > 1 for kept in ledgers.values()):
+    if all(ledgers.count(topic) > 1 for topic in ledgers):
         return
-    ordered = sorted((x for kept in ledgers.values() for x in kept), key=lambda x: x.id)
-    for before, ledger, after in zip(ordered, ordered[1:], ordered[2:], strict=False):
-        is_between = len(ledgers[ledger.topic]) == 1 and before.topic == after.topic
-        if is_between and _differ_in_a_letter(ledger.topic, before.topic):
-            yield ledger, before.topic
+    ordered = ledgers.in_order()
+    for (_, before), (_, topic), (_, after) in zip(ordered, ordered[1:], ordered[2:], strict=False):
+        is_between = before == after and ledgers.count(topic) == 1
+        if is_between and _differ_in_a_letter(topic, before):
+            yield ledgers[topic][0], before
 
 
 def _differ_in_a_letter(name: str, other: str) -> bool:
@@ -272,35 +254,42 @@ def _no_index(item: Item) -> ArchiveError:
     )
 
 
-def _read_indexes(
-    reads: SmallReads, numbered: list[tuple[Item, int]], data: dict[str, Item]
-) -> tuple[list[Ledger], list[Stray]]:
-    ledgers: list[Ledger] = []
-    broken: list[Stray] = []
-    for start in range(0, len(numbered), _RUN):
-        run = numbered[start : start + _RUN]
-        contents = _contents(run, reads.whole)
-        with paused():
-            _parse(run, contents, data, ledgers, broken)
-    return ledgers, broken
+def _read_indexes(reads: SmallReads, kinds: _Kinds) -> tuple[Columns, list[Ledger], list[Stray]]:
+    """Return the ledgers whose indexes are as brokers write them, the others, and what is none."""
+    possible = [row for row, number in enumerate(kinds.ids) if number < _IDS]
+    contents, errors = reads.joined([kinds.indexes[row] for row in possible])
+    with paused():
+        indexes = read_indexes(contents)
+        plain = np.flatnonzero(indexes.topic >= 0)
+        rows = [possible[i] for i in plain.tolist()]
+        ints = [kinds.ids, kinds.indexes, kinds.data]
+        columns = [np.array([each[row] for row in rows], np.int64) for each in ints]
+        said: dict[int, bytes | ArchiveError] = {
+            row: _wrong_id(number, reads.items.keys[kinds.indexes[row]])
+            for row, number in enumerate(kinds.ids)
+            if number >= _IDS
+        }
+        for i in np.flatnonzero(indexes.topic < 0).tolist():
+            said[possible[i]] = errors[i] if i in errors else contents[i].as_py()
+        return Columns(reads.items, indexes, plain, *columns), *_parse(reads.items, kinds, said)
 
 
 def _parse(
-    run: list[tuple[Item, int]],
-    contents: list[bytes | ArchiveError],
-    data: dict[str, Item],
-    ledgers: list[Ledger],
-    broken: list[Stray],
-) -> None:
-    indexes = parse_indexes([x if isinstance(x, bytes) else b"" for x in contents])
-    for (item, number), content, parsed in zip(run, contents, indexes, strict=True):
+    listing: Listing, kinds: _Kinds, contents: dict[int, bytes | ArchiveError]
+) -> tuple[list[Ledger], list[Stray]]:
+    """Return the ledgers of indexes that are read one by one, by their rows, and what is none."""
+    ledgers: list[Ledger] = []
+    broken: list[Stray] = []
+    for row, content in sorted(contents.items(), key=itemgetter(0)):
+        number, key, place = kinds.ids[row], listing.keys[kinds.indexes[row]], kinds.data[row]
         try:
-            index = parsed or parse_index(_content(content), key=item.key)
+            index = parse_index(_content(content), key=key)
         except ArchiveError as err:
             broken.append(Stray(err, number))
             continue
-        key = item.key.removesuffix("-index")
-        ledgers.append(_ledger(number, data.get(key) or Item(key, -1, ""), item.key, index))
+        item = listing.item(place) if place >= 0 else Item(key.removesuffix("-index"), -1, "")
+        ledgers.append(_ledger(number, item, key, index))
+    return ledgers, broken
 
 
 def _read_maps(reads: SmallReads, items: list[Item]) -> tuple[list[Ledger], list[Stray]]:
@@ -348,32 +337,41 @@ def _wrong_id(number: int, key: str) -> ArchiveError:
     return ArchiveError(f"the key names ledger {number}, ids have 63 bits", where=key)
 
 
-def _choose(ledgers: list[Ledger], broken: list[Stray]) -> Catalogue:
-    catalogue = Catalogue()
-    complete_ids: set[int] = set()
+def _choose(columns: Columns, ledgers: list[Ledger], broken: list[Stray]) -> Catalogue:
+    rows = columns.by_topic()
     by_topic: dict[str, list[Ledger]] = defaultdict(list)
     for ledger in ledgers:
         by_topic[ledger.topic].append(ledger)
+    for topic in [x for x in rows if x in by_topic or not columns.is_plain(rows[x])]:
+        by_topic[topic] += map(columns.ledger, rows.pop(topic).tolist())
+        by_topic[topic].sort(key=lambda ledger: (ledger.is_mapfile, ledger.index_key))
+    made: dict[str, list[Ledger]] = {}
+    leftovers: list[ArchiveError] = []
     for topic, written in sorted(by_topic.items()):
-        kept = []
-        for attempts in _by_ledger(written):
-            complete = [ledger for ledger in attempts if ledger.bytes == ledger.index.data_bytes]
-            if complete:
-                cut = [x for x in attempts if x.bytes != x.index.data_bytes]
-                catalogue.leftovers += map(_incomplete, cut)
-            chosen, *others = complete or attempts
-            kept.append(replace(chosen, attempts=tuple(others)) if complete and others else chosen)
-        whole = {ledger.id for ledger in kept if ledger.bytes == ledger.index.data_bytes}
-        complete_ids |= whole
-        cut = [x for x in kept if x.id in whole and x.bytes != x.index.data_bytes]
-        catalogue.leftovers += map(_incomplete, cut)
-        catalogue.ledgers[topic] = [ledger for ledger in kept if ledger not in cut] if cut else kept
+        made[topic], cut = _settled(written)
+        leftovers += map(_incomplete, cut)
+    catalogue = Catalogue(LedgersByTopic(columns, rows, made), leftovers=leftovers)
+    complete_ids = catalogue.ledgers.ids() if broken else set()
     for stray in broken:
         if stray.ledger_id in complete_ids:
             catalogue.leftovers.append(stray.error)
         else:
             catalogue.problems.append(stray)
     return catalogue
+
+
+def _settled(written: list[Ledger]) -> tuple[list[Ledger], list[Ledger]]:
+    """Return the ledgers of a topic, ascending, and attempts that are cut beside a complete one."""
+    kept, left = [], []
+    for attempts in _by_ledger(written):
+        complete = [ledger for ledger in attempts if ledger.bytes == ledger.index.data_bytes]
+        if complete:
+            left += [x for x in attempts if x.bytes != x.index.data_bytes]
+        chosen, *others = complete or attempts
+        kept.append(replace(chosen, attempts=tuple(others)) if complete and others else chosen)
+    whole = {ledger.id for ledger in kept if ledger.bytes == ledger.index.data_bytes}
+    cut = [x for x in kept if x.id in whole and x.bytes != x.index.data_bytes]
+    return [ledger for ledger in kept if ledger not in cut] if cut else kept, left + cut
 
 
 def _by_ledger(ledgers: list[Ledger]) -> list[list[Ledger]]:

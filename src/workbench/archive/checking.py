@@ -10,7 +10,6 @@ from itertools import zip_longest
 from workbench.archive import messages as msg
 from workbench.archive.archive import Archive
 from workbench.archive.bucket import Bucket
-from workbench.archive.catalogue import Ledger
 from workbench.archive.delivery import Delivery
 from workbench.archive.format import entries as e
 from workbench.archive.ledgers import (
@@ -19,6 +18,7 @@ from workbench.archive.ledgers import (
     read_entries,
     read_messages,
 )
+from workbench.archive.storage.ledger import Ledger
 from workbench.archive.topic import Topic
 from workbench.errors import ArchiveError, ArchiveWarning
 

@@ -18,10 +18,10 @@ from typing import Protocol
 import numpy as np
 
 from workbench.archive.bucket import Bucket
-from workbench.archive.catalogue import Ledger
 from workbench.archive.format import entries as e
 from workbench.archive.format.encryption import Decryption, wrapped_keys
 from workbench.archive.ledgers import Damage, Entries
+from workbench.archive.storage.ledger import Ledger
 from workbench.arrays import Bytes, Ints
 from workbench.errors import ArchiveError
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from workbench.archive.catalogue import Ledger
 from workbench.archive.messages import STOP_MS
+from workbench.archive.storage.ledger import Ledger
 from workbench.arrays import Ints
 from workbench.cards import size, sparkline
 from workbench.errors import ArchiveWarning

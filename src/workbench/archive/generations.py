@@ -30,9 +30,9 @@ from itertools import pairwise
 import numpy as np
 
 from workbench.archive.access import Access
-from workbench.archive.catalogue import Ledger
 from workbench.archive.format import entries as e
 from workbench.archive.ledgers import Damage, read_entries
+from workbench.archive.storage.ledger import Ledger
 from workbench.archive.values.schemas import Schema
 
 CLOCKS_MS = 60_000  # by which clocks of brokers may differ

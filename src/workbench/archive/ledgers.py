@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from workbench.archive.bucket import Bucket
-from workbench.archive.catalogue import Ledger
 from workbench.archive.format import (
     blocks,
     codecs,
@@ -21,6 +20,7 @@ from workbench.archive.format import (
 )
 from workbench.archive.format import entries as e
 from workbench.archive.format.index import Block
+from workbench.archive.storage.ledger import Ledger
 from workbench.arrays import Bytes, Ints
 from workbench.errors import ArchiveError
 

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.archive.bucket import Bucket, open_bucket
-from workbench.archive.catalogue import Ledger
 from workbench.archive.delivery import (
     ChunkedName,
     Chunks,
@@ -30,6 +29,7 @@ from workbench.archive.format.encryption import Decryption
 from workbench.archive.ledgers import Damage, read_entries
 from workbench.archive.selection import Selection
 from workbench.archive.statistics import ledgers_holding
+from workbench.archive.storage.ledger import Ledger
 from workbench.archive.topic import Topic
 from workbench.archive.values.decoding import Decoder
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from workbench import files
-from workbench.archive.catalogue import Ledger
 from workbench.archive.format.index import split_partition
 from workbench.archive.ledgers import Messages
 from workbench.archive.messages import times
 from workbench.archive.selection import BY, Selection
+from workbench.archive.storage.ledger import Ledger
 from workbench.endpoints import home
 
 READER = "workbench.archive 2"  # raise it when the same bytes would give other rows

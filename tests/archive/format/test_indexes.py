@@ -3,10 +3,11 @@
 import random
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from workbench.archive.format.index import parse_index
-from workbench.archive.format.indexes import MANY, parse_indexes
+from workbench.archive.format.indexes import MANY, read_indexes
 from workbench.errors import ArchiveError
 
 HERE = Path(__file__).parents[1]
@@ -27,9 +28,9 @@ def offloaded():
 
 
 def together(contents):
-    """Return what `parse_indexes` gives of some objects, which may be few."""
-    many = [*contents, *[b""] * max(0, MANY - len(contents))]
-    return parse_indexes(many)[: len(contents)]
+    """Return what `read_indexes` gives of some objects, which may be few, or None."""
+    read = read_indexes(pa.array([*contents, *[b""] * max(0, MANY - len(contents))], pa.binary()))
+    return [read.index(i) if read.topic[i] >= 0 else None for i in range(len(contents))]
 
 
 def built(pulsar):

@@ -6,10 +6,10 @@ any other, right or wrong, it says so, and `parse_index` reads it, or says what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from workbench.archive.format.blocks import ENTRY_BYTES, HEADER_BYTES
 from workbench.archive.format.index import (
@@ -25,6 +25,7 @@ from workbench.archive.format.index import (
     topic_or_none,
 )
 from workbench.archive.format.wire import field, int32, int64
+from workbench.arrays import Bools, Ints
 from workbench.compiled import compiled
 
 MANY = 1000  # fewer are read one by one before the machine code is loaded, or made
@@ -32,33 +33,65 @@ MANY = 1000  # fewer are read one by one before the machine code is loaded, or m
 # columns of a row; _NAME is where the managed ledger's name starts
 _PLAIN, _DATA_BYTES, _FIRST_BLOCK, _BLOCKS, _LAST, _BYTES, _CREATED_MS, _NAME, _NAME_END = range(9)
 _COLUMNS = 9
+_NAMES = {"last_entry": _LAST, "entry_bytes": _BYTES, "created_ms": _CREATED_MS,
+          "data_bytes": _DATA_BYTES}  # fmt: skip
 _KEY = np.frombuffer(NAME_KEY, np.uint8)
 _HEAD_BYTES, _BLOCK_BYTES = HEAD.size, BLOCK.size
 
 
-def parse_indexes(contents: Sequence[bytes]) -> list[Index | None]:
-    """Return what each index object says, None where `index.parse_index` has to read it."""
-    if len(contents) < MANY:
-        return [None] * len(contents)
-    joined = b"".join(contents)
-    ends = np.fromiter(accumulate(map(len, contents), initial=0), np.int64, len(contents) + 1)
+@dataclass(frozen=True)
+class Indexes:
+    """What n index objects say, an `Index` of each when it is asked for.
+
+    Attributes
+    ----------
+    topics, topic
+        Names, and int64, shape (n,), the place of each object's among them; -1 where it is not as
+        brokers write it, and `index.parse_index` has to read it, or to say what is wrong.
+    rows, blocks
+        As compiled code filled them.
+    """
+
+    topics: list[str]
+    topic: Ints
+    rows: Ints
+    blocks: Ints
+
+    @property
+    def is_read(self) -> Bools:
+        """Where an object was read: bool, shape (n,)."""
+        return self.topic >= 0
+
+    def column(self, name: str) -> Ints:
+        """Return last_entry, entry_bytes, created_ms or data_bytes: int64, shape (n,)."""
+        return self.rows[:, _NAMES[name]]
+
+    def index(self, i: int) -> Index:
+        """Return what object `i`, which was read, says."""
+        row = self.rows[i].tolist()
+        first = row[_FIRST_BLOCK]
+        blocks = self.blocks[first : first + row[_BLOCKS]].tolist()
+        topic = self.topics[self.topic[i]]
+        metadata = Metadata(topic, row[_LAST], row[_BYTES], row[_CREATED_MS])
+        return Index(metadata, row[_DATA_BYTES], tuple(Block(*block) for block in blocks))
+
+
+def read_indexes(contents: pa.BinaryArray) -> Indexes:
+    """Return what index objects say, as far as they are as brokers write them."""
     rows = np.zeros((len(contents), _COLUMNS), np.int64)
-    blocks = np.empty((len(joined) // _BLOCK_BYTES, 3), np.int64)
-    count = _read_indexes(np.frombuffer(joined, np.uint8), ends, rows, blocks)
-    every = list(map(Block, *blocks[:count].T.tolist()))
-    return [
-        _index(joined[row[_NAME] : row[_NAME_END]], row, every) if row[_PLAIN] else None
-        for row in rows.tolist()
-    ]
-
-
-def _index(name: bytes, row: list[int], blocks: list[Block]) -> Index | None:
-    topic = topic_or_none(name)
-    if topic is None:
-        return None
-    metadata = Metadata(topic, row[_LAST], row[_BYTES], row[_CREATED_MS])
-    first = row[_FIRST_BLOCK]
-    return Index(metadata, row[_DATA_BYTES], tuple(blocks[first : first + row[_BLOCKS]]))
+    topic = np.full(len(contents), -1)
+    if len(contents) < MANY:
+        return Indexes([], topic, rows, np.empty((0, 3), np.int64))
+    _, offsets, data = contents.buffers()
+    ends = np.frombuffer(offsets, np.int32)[contents.offset :][: len(contents) + 1]
+    raw = np.frombuffer(data, np.uint8)
+    blocks = np.empty((len(raw) // _BLOCK_BYTES, 3), np.int64)
+    count = _read_indexes(raw, ends.astype(np.int64), rows, blocks)
+    joined, places = raw.tobytes(), dict[str | None, int]()
+    for i in np.flatnonzero(rows[:, _PLAIN]).tolist():
+        name = topic_or_none(joined[rows[i, _NAME] : rows[i, _NAME_END]])
+        topic[i] = -1 if name is None else places.setdefault(name, len(places))
+    return Indexes([x for x in places if x is not None], topic, rows, blocks[:count])
 
 
 @compiled

@@ -24,11 +24,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow_hotfix  # noqa: F401 - a file could name code to run (CVE-2023-47248)
 
 from workbench import files
-from workbench.archive.bucket import Bucket, Item, in_order
+from workbench.archive.bucket import Bucket, in_order
+from workbench.archive.storage.listing import Item
+from workbench.arrays import Ints
 from workbench.endpoints import home
 from workbench.errors import ArchiveError
 
@@ -42,6 +46,7 @@ _AHEAD = 8 * _WORKERS  # so that a slow one holds up no others
 _MOST_BYTES = 64 << 10  # of one content; more is not small
 _ALL_BYTES = 512 << 20  # of all contents; a million ledgers have 200 MB
 _AT_ONCE = 20_000  # reads between two writes: of a first opening that is killed they are not lost
+_SCHEMA = pa.schema([("name", pa.string()), ("content", pa.binary())])
 _STALE = 5  # one in so many kept may be of objects that are gone
 
 
@@ -59,12 +64,12 @@ class SmallReads:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self.items = bucket.list()
-        self.by_key = {item.key: item for item in self.items}
         self._path = _path(bucket)
-        self._kept = _load(self._path) if any(item.has_etag for item in self.items) else {}
-        self._bytes = sum(map(len, self._kept.values()))
-        self._used: set[str] = set()
-        self._new = 0
+        self._kept = _load(self._path) if any(self.items.has_etag) else _SCHEMA.empty_table()
+        self._is_used = np.zeros(len(self._kept), bool)
+        self._new: dict[str, bytes] = {}
+        self._bytes = pc.sum(pc.binary_length(self._kept["content"])).as_py() or 0
+        self._unwritten = 0
 
     def contents(
         self, items: Sequence[Item], part: str, read: Read
@@ -77,7 +82,11 @@ class SmallReads:
             What `read` gives of an object: one word for one way of reading.
         """
         names = [_name(item, part) for item in items]
-        kept = [self._kept.get(name) if name else None for name in names]
+        places = self._places(names)
+        kept = [
+            self._new.get(name) if place < 0 else self._kept["content"][place].as_py()
+            for name, place in zip(names, places.tolist(), strict=True)
+        ]
         missing = [item for item, content in zip(items, kept, strict=True) if content is None]
         fetched = in_order(partial(_try, read), missing, workers=_WORKERS, ahead=_AHEAD)
         self.bucket.traffic.add(kept=len(items) - len(missing))
@@ -87,8 +96,42 @@ class SmallReads:
                 self._keep(name, answer)
                 yield answer
             else:
-                self._used.add(name)
                 yield content
+
+    def joined(self, places: Sequence[int]) -> tuple[pa.BinaryArray, dict[int, ArchiveError]]:
+        """Return all bytes of the objects at some places, as one array, and the errors by row.
+
+        As `whole` does it, without an object of Python for each of what is kept.
+        """
+        items = self.items
+        columns = (items.has_etag, items.sizes, items.written_ms, items.etags, items.keys)
+        names = [
+            f"whole {size} {written_ms} {etag} {key}" if has_etag else ""
+            for has_etag, size, written_ms, etag, key in zip(
+                *(list(map(column.__getitem__, places)) for column in columns), strict=True
+            )
+        ]
+        rows = self._places(names)
+        missing = np.flatnonzero(rows < 0).tolist()
+        self.bucket.traffic.add(kept=len(rows) - len(missing))
+        answers = list(self.whole(items.items(places[row] for row in missing)))
+        errors = {
+            row: answer
+            for row, answer in zip(missing, answers, strict=True)
+            if isinstance(answer, ArchiveError)
+        }
+        fresh = [b"" if isinstance(answer, ArchiveError) else answer for answer in answers]
+        rows[missing] = len(self._kept) + np.arange(len(missing))
+        parts = [*self._kept["content"].chunks, pa.array(fresh, pa.binary())]
+        return pa.concat_arrays(parts).take(pa.array(rows)), errors
+
+    def _places(self, names: list[str]) -> Ints:
+        """Return the place of each name among what is kept, noted as used; -1 where it is not."""
+        kept = self._kept["name"].combine_chunks()
+        rows = pc.index_in(pa.array(names, pa.string()), value_set=kept)
+        places: Ints = rows.fill_null(-1).to_numpy().astype(np.int64)
+        self._is_used[places[places >= 0]] = True
+        return places
 
     def whole(self, items: Sequence[Item]) -> Iterator[bytes | ArchiveError]:
         """Yield all bytes of each object, or the error."""
@@ -109,26 +152,27 @@ class SmallReads:
             return
         if self._bytes + len(content) > _ALL_BYTES:
             return
-        self._kept[name] = content
-        self._used.add(name)
+        self._new[name] = content
         self._bytes += len(content)
-        self._new += 1
-        if self._new >= _AT_ONCE:
+        self._unwritten += 1
+        if self._unwritten >= _AT_ONCE:
             self._write(self._kept)
 
     def close(self) -> None:
         """Keep what was read for the next process, and forget objects that are gone."""
-        stale = len(self._kept) - len(self._used)
-        if stale * _STALE > len(self._kept):
-            self._write({name: self._kept[name] for name in sorted(self._used)})
-        elif self._new:
+        stale = len(self._kept) - int(self._is_used.sum())
+        if stale * _STALE > len(self._kept) + len(self._new):
+            self._write(self._kept.filter(pa.array(self._is_used)))
+        elif self._unwritten:
             self._write(self._kept)
-        self._kept, self._used = {}, set()
+        self._kept, self._new = _SCHEMA.empty_table(), {}
+        self._is_used = np.zeros(0, bool)
 
-    def _write(self, kept: dict[str, bytes]) -> None:
-        self._new = 0
+    def _write(self, kept: pa.Table) -> None:
+        """Write what was kept before, and what is new."""
+        self._unwritten = 0
         try:
-            files.write_bytes(self._path, _packed(kept), mode=0o600)
+            files.write_bytes(self._path, _packed(kept, self._new), mode=0o600)
         except OSError as err:  # a cache that cannot be written costs time, no more
             self.bucket.traffic.unkept = str(err)
 
@@ -154,32 +198,28 @@ def _path(bucket: Bucket) -> Path:
     return home() / "archive" / f"{hashlib.sha256(where.encode()).hexdigest()[:16]}.reads"
 
 
-def _packed(kept: dict[str, bytes]) -> bytes:
+def _packed(kept: pa.Table, new: dict[str, bytes]) -> bytes:
     sink = pa.BufferOutputStream()
-    schema = pa.schema([("name", pa.string()), ("content", pa.binary())])
-    columns = [list(kept), list(kept.values())]
-    table = pa.table(
-        [pa.array(*each) for each in zip(columns, schema.types, strict=True)], schema=schema
-    )
-    with pa.ipc.new_stream(
-        sink, schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
-    ) as writer:
+    columns = [list(new), list(new.values())]
+    arrays = [pa.array(*each) for each in zip(columns, _SCHEMA.types, strict=True)]
+    table = pa.concat_tables([kept, pa.table(arrays, schema=_SCHEMA)]).combine_chunks()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(sink, _SCHEMA, options=options) as writer:
         writer.write_table(table)
     stream: bytes = sink.getvalue().to_pybytes()
     return _HEAD + _digest(stream) + stream
 
 
-def _load(path: Path) -> dict[str, bytes]:
+def _load(path: Path) -> pa.Table:
     try:
         raw = path.read_bytes()
     except OSError:
-        return {}
+        return _SCHEMA.empty_table()
     head, digest = raw[: len(_HEAD)], raw[len(_HEAD) : len(_HEAD) + _DIGEST_BYTES]
     stream = memoryview(raw)[len(_HEAD) + _DIGEST_BYTES :]
     if head != _HEAD or digest != _digest(stream):
-        return {}
-    table = pa.ipc.open_stream(stream).read_all()
-    return dict(zip(table["name"].to_pylist(), table["content"].to_pylist(), strict=True))
+        return _SCHEMA.empty_table()
+    return pa.ipc.open_stream(stream).read_all().combine_chunks()
 
 
 def _digest(stream: bytes | memoryview) -> bytes:

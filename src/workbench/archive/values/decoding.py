@@ -140,7 +140,7 @@ def _values_of(schemas: list[Schema], wanted: list[str] | None, unit: str) -> Va
     if schemas[-1].type == "AVRO":
         return AvroValues(schemas, wanted)
     if schemas[-1].type in ("PROTOBUF", "PROTOBUF_NATIVE"):
-        from workbench.archive.values.protobuf_values import ProtobufValues
+        from workbench.archive.values.protobuf.values import ProtobufValues
 
         return ProtobufValues(schemas, wanted)
     return Primitive(schemas[-1], unit)

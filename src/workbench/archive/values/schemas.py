@@ -92,9 +92,10 @@ def parse_schema(stored: dict[str, Any]) -> Schema:
 
 def read_schemas(reads: SmallReads) -> dict[str, list[Schema]]:
     """Return what `schemas.json` in the bucket says; nothing if there is none."""
-    if FILE not in reads.by_key:
+    item = reads.items.get(FILE)
+    if item is None:
         return {}
-    (content,) = reads.whole([reads.by_key[FILE]])
+    (content,) = reads.whole([item])
     if isinstance(content, ArchiveError):
         raise content
     try:

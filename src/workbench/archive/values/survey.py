@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from workbench.archive import messages as msg
-from workbench.archive.catalogue import Ledger
 from workbench.archive.ledgers import Messages
 from workbench.archive.statistics import FieldKinds
+from workbench.archive.storage.ledger import Ledger
 from workbench.archive.values.decoding import has_times, open_values, unit_needed
 from workbench.archive.values.encoded import encoded_values
 from workbench.archive.values.inference import Inference, infer_schema

@@ -25,10 +25,10 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from workbench import files
-from workbench.archive.catalogue import Ledger
 from workbench.archive.delivery import Delivery
 from workbench.archive.selection import Selection
 from workbench.archive.statistics import READER
+from workbench.archive.storage.ledger import Ledger
 from workbench.archive.topic import Topic
 from workbench.errors import ArchiveError
 from workbench.times import Time

@@ -32,12 +32,12 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from workbench import files
-from workbench.archive.catalogue import Ledger
 from workbench.archive.delivery import Delivery, of_topic
 from workbench.archive.messages import STOP_MS
 from workbench.archive.parts import Part
 from workbench.archive.selection import Selection
 from workbench.archive.statistics import READER
+from workbench.archive.storage.ledger import Ledger
 from workbench.archive.topic import Topic
 from workbench.archive.writing.exporting import planned_columns, rows_by_day
 from workbench.errors import ArchiveError

@@ -22,7 +22,7 @@ from workbench.archive.format.bits import pointer
 from workbench.archive.format.wire import varint
 from workbench.archive.values.avro.schema import LEVELS
 from workbench.archive.values.claims import FREE, PER_BYTE, SPARSE, SPARSE_PER_BYTE, TOO_MANY
-from workbench.archive.values.protobuf_schema import is_repeated, is_text, unfolded
+from workbench.archive.values.protobuf.descriptors import is_repeated, is_text, unfolded
 from workbench.arrays import Bytes, Ints
 from workbench.compiled import compiled
 

@@ -27,8 +27,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from workbench.archive.values.avro.arrow_types import WHOLE
 from workbench.archive.values.claims import arrays_by_runs
 from workbench.archive.values.encoded import EncodedValues, Misfit
-from workbench.archive.values.protobuf_budget import layout, look
-from workbench.archive.values.protobuf_schema import is_repeated, is_text, message_classes
+from workbench.archive.values.protobuf.budget import layout, look
+from workbench.archive.values.protobuf.descriptors import is_repeated, is_text, message_classes
 from workbench.archive.values.schemas import Schema
 
 Convert = Callable[[Any], Any]
