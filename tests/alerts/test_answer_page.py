@@ -7,6 +7,10 @@ import pytest
 from workbench import alerts as room
 
 pytestmark = pytest.mark.slow
+COLOURS = """(name) => {  // of ink and paper, how much red there is, of 255
+  const style = getComputedStyle(document.querySelector(name));
+  return [style.color, style.backgroundColor].map((colour) => Number(colour.match(/\\d+/)[0]));
+}"""
 SECRET = "0123456789abcdef"  # noqa: S105 - of this test alone
 
 
@@ -23,6 +27,10 @@ def test_an_alert_is_answered_on_a_phone(phone, stream, alert, monkeypatch, tmp_
             base = f"http://127.0.0.1:{server.server_port}"
             phone.goto(room.link(told, SECRET.encode(), base=base))
             widths = phone.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+            colours = {}
+            for scheme in ("dark", "light"):
+                phone.emulate_media(color_scheme=scheme)
+                colours[scheme] = [phone.evaluate(COLOURS, name) for name in ("body", "input")]
             buttons = phone.locator("button").all()
             heights = [button.bounding_box()["height"] for button in buttons]
             phone.screenshot(path=tmp_path / "question.png")
@@ -39,6 +47,8 @@ def test_an_alert_is_answered_on_a_phone(phone, stream, alert, monkeypatch, tmp_
             thread.join()
 
     assert widths[0] <= widths[1]  # nothing to scroll sideways
+    assert all(paper < 60 < 200 < ink for ink, paper in colours["dark"])
+    assert all(ink < 60 < 200 < paper for ink, paper in colours["light"])
     assert min(heights) >= 48  # pixels: a thumb's
     (given,) = room.answers(plant)
     assert (given.alert, given.verdict, given.who, given.why) == (

@@ -32,12 +32,15 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{{ title }}</title>
 <style>
-body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:0 auto;padding:1rem;color:#222}
+body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:0 auto;padding:1rem;color:#222;
+background:#fff}
 h1{font-size:1.3rem;overflow-wrap:anywhere}p{overflow-wrap:anywhere}
 input,button{font:inherit;width:100%;box-sizing:border-box;padding:.7rem;margin:.25rem 0;
 border:1px solid #888;border-radius:.4rem}
 button{background:#dde6f0;border-color:#5b7ba3;min-height:3rem}
-label+button{margin-top:1.2rem}
+label{display:block;margin-top:.8rem}label+button{margin-top:1.2rem}
+@media (prefers-color-scheme:dark){body,input{background:#1b1e23;color:#e6e6e6}
+button{background:#2b3d55;color:#fff}}
 </style></head><body><h1>{{ title }}</h1>
 {% if text %}<p role="status">{{ text }}</p>{% else %}
 <p>{{ alert.kind }} of stream {{ alert.stream }}<br>{{ alert.start | clock }}
