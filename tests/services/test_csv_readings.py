@@ -298,7 +298,7 @@ def test_lines_that_are_split_at_once_are_split_as_one_by_one(lines, end, ends):
     at_once, one_by_one = table(quoted=False), table(quoted=True)
 
     for name, column in at_once.columns.items():
-        assert column.tolist() == one_by_one.columns[name].tolist()[:-1]
+        assert column.to_pylist() == one_by_one.columns[name].to_pylist()[:-1]
     assert at_once.lines.tolist() == one_by_one.lines.tolist()[:-1]
     assert at_once.damaged == one_by_one.damaged
 
@@ -356,7 +356,11 @@ def test_a_missing_column_is_answered_with_the_nearest(csv):
     [
         ("", "there is no column 'pump'\n  in {path} line 1\n  known: "),
         ('"pump,at', "not a header of CSV: a quote is not closed\n  in {path} line 1"),
-        ("pump,at,at,x", "column 'at' stands 2 times\n  in {path} line 1"),
+        (
+            "pump,at,at,x",
+            "column 'at' stands 2 times\n  in {path} line 1\n"
+            "  which one is meant? Name the others otherwise, there",
+        ),
         ("pump\u200b,at", "column 'pump\\u200b' hides the character U+200B\n  in {path} line 1"),
         (
             b"\xff\xfe\x00",

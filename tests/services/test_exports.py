@@ -129,6 +129,14 @@ CORPUS = {
     "arrow-nanoseconds.arrow": arrow(frame(time=TIMES.as_unit("ns"))),
     "excel.xlsx": excel(),
     "excel-called.csv": excel(),
+    "excel-titles.xlsx": excel(head=[["Messwerte Halle 2"], []]),
+    "influx.csv": "#datatype,string,long,dateTime:RFC3339,double,string,string\n"
+    "#group,false,false,false,false,true,true\n#default,_result,,,,,\n"
+    ",result,table,_time,_value,_field,machine\n"
+    + "".join(
+        f",,0,{t:%Y-%m-%dT%H:%M:%S}.123456789Z,{b},bar,P1\n"
+        for t, b in zip(TIMES, BARS, strict=True)
+    ),
     "missing.csv": PLAIN + "2026-02-13T10:03:00Z,P1,Bad\n",
     "space.csv": PLAIN.replace("bar", "Discharge pressure (bar)"),
     "unicode.csv": PLAIN.replace("bar", "圧力"),
@@ -180,6 +188,33 @@ def test_a_look_proposes_nothing_that_would_lose_a_reading_or_its_time(export, t
 
     assert isinstance(refused.exception, ServicesError)
     assert refused.exception.message == said
+
+
+def test_a_line_of_totals_and_an_empty_column_keep_no_export_from_being_looked_at(export):
+    lines = [f"13.02.2026 10:{minute:02};{minute},5;\r\n" for minute in range(30)]
+    path = export("werk.csv", "Zeit;Druck [bar];\r\n" + "".join(lines) + "Mittelwert;14,5;\r\n")
+
+    proposal = propose(str(path))
+    command = proposal.commands(None)[""]
+    refused = CliRunner().invoke(cli, shlex.split(command)[1:])
+    read = CliRunner().invoke(cli, [*shlex.split(command)[1:], "--skip-damaged"])
+    every = look(path, time="Zeit", values=["*"], skip_damaged=True, form=CsvFormat(
+        sep=";", decimal=",", time_format="%d.%m.%Y %H:%M"))  # fmt: skip
+
+    assert "'Mittelwert' is not a time" in str(refused.exception)
+    assert "--skip-damaged leaves such lines out" in str(refused.exception)
+    assert "30 readings of 1 sensor" in read.output
+    assert "line 32: 'Mittelwert' is not a time" in read.output
+    assert not [line for line in every.lines() if "without numbers" in line]
+
+
+def test_a_column_that_stands_twice_is_asked_for(export):
+    path = export("twice.csv", "time,T,T\n2026-02-13T10:00:00Z,1.5,2.5\n")
+
+    refused = CliRunner().invoke(cli, ["ingest", str(path)])
+
+    assert "column 'T' stands 2 times" in str(refused.exception)
+    assert "which one is meant?" in str(refused.exception)
 
 
 def test_numbers_may_name_columns(export):

@@ -59,6 +59,9 @@ class Order:
         >>> Order.of(np.array([0, 9_000, 5_000, 8_500]), lateness_s=1.0)
         Order(readings=4, back=1, behind_ms=4000, late=1, lateness_s=1.0)
         """
+        lateness_ms = round(lateness_s * 1000)
+        if partition is None and lateness_ms >= 1 and (np.diff(times_ms) >= 0).all():
+            return cls(len(times_ms), 0, 0, 0, lateness_s)  # most are so, and then it is cheap
         parts = np.zeros(len(times_ms), np.int64) if partition is None else partition
         times = pd.Series(times_ms, dtype=np.int64)
         newest = times.groupby(parts).cummax().to_numpy()
@@ -66,7 +69,7 @@ class Order:
             readings=len(times_ms),
             back=int((times.groupby(parts).diff() < 0).sum()),
             behind_ms=int((newest - times_ms).max(initial=0)),
-            late=int(late(times_ms, round(lateness_s * 1000), parts).sum()),
+            late=int(late(times_ms, lateness_ms, parts).sum()),
             lateness_s=lateness_s,
         )
 

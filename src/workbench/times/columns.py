@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,10 @@ from workbench.errors import TimesError
 from workbench.times import readings
 from workbench.times.instants import instant_ms, iso, now_ms
 from workbench.times.readings import NOT_A_TIME, Reading
+from workbench.times.texts import Texts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _DAY_MS = 86_400_000
 _MOST = 0.9  # of a column that one reading must explain, before the rest are called faults
@@ -69,7 +74,7 @@ def parse_column(
 
 
 def recognise(
-    texts: Iterable[str],
+    texts: Iterable[str] | pa.Array | pa.ChunkedArray,
     time_format: str | None = None,
     time_unit: str | None = None,
     time_zone: str | None = None,
@@ -98,7 +103,7 @@ def recognise(
         If a text is no time (`rows` says which), or if the column may be read in more than one
         way, or in none: then with its first texts as they would be read.
     """
-    column = _Column([str(text).strip() for text in texts], time_zone, between or plausible_ms())
+    column = _Column(Texts(texts), time_zone, between or plausible_ms())
     if time_format and time_unit:
         raise TimesError("a format and a unit of the times are given, expected one of the two")
     if not column.texts:
@@ -114,7 +119,7 @@ def recognise(
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    texts: Sequence[str]
+    texts: Texts
     time_zone: str | None
     between: tuple[int, int]
 
@@ -158,7 +163,7 @@ class _Column:
     def _unread(self, reading: Reading) -> TimesError:
         row = int((reading.epoch_ms == NOT_A_TIME).argmax())
         what = f"{self.texts[row]!r} is not a time in {_name(reading)}"
-        options = readings.proposals(self.texts[row:], self.time_zone)
+        options = readings.proposals(Texts(self.texts[row:]), self.time_zone)
         fitting = [option for option in options if self.fits(option).all()] or options
         if fitting:
             return self._undecided(what, fitting, row)

@@ -47,7 +47,8 @@ class Table:
     Attributes
     ----------
     columns
-        Name to texts, shape (rows,), without spaces at both ends.
+        Name to texts, shape (rows,), without spaces at both ends. Arrow holds them: texts of
+        Python's own take some 60 bytes more.
     lines
         Shape (rows,): the line of each row; the header is line 1.
     damaged
@@ -59,7 +60,7 @@ class Table:
         point whatever marks its texts have; empty where all are texts.
     """
 
-    columns: dict[str, Objects]
+    columns: dict[str, pa.ChunkedArray]
     lines: Ints
     damaged: list[Damage]
     cut: bool
@@ -107,7 +108,11 @@ def chosen(select: Select, header: Sequence[str], where: object) -> list[str]:
     names = list(select(header))
     for name in names:
         if (count := list(header).count(name)) > 1:
-            raise ServicesError(f"column {name!r} stands {count} times", where=where)
+            raise ServicesError(
+                f"column {name!r} stands {count} times",
+                where=where,
+                hint="which one is meant? Name the others otherwise, there",
+            )
         if name not in header:
             hint = did_you_mean(name, header)
             raise ServicesError(f"there is no column {name!r}", where=where, hint=hint)
@@ -159,7 +164,7 @@ class _Reader:
             for name, column in texts.items():
                 columns[name].append(column.filter(pa.array(kept)))
         return Table(
-            {name: _objects(parts) for name, parts in columns.items()},
+            {name: pa.chunked_array(parts, pa.string()) for name, parts in columns.items()},
             np.concatenate([np.empty(0, np.int64), *numbers]),
             self.damaged,
             self.cut,
@@ -261,22 +266,25 @@ class _Reader:
         return kept
 
 
-def invisible(texts: pa.Array | Objects) -> dict[int, str]:
+def invisible(column: pa.Array | pa.ChunkedArray) -> dict[int, str]:
     """Return what texts hide that nobody sees, as a space without width, by their rows."""
-    column = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
     hidden = np.flatnonzero(pc.fill_null(pc.match_substring_regex(column, _INVISIBLE), False))
     return {int(row): _hides(column[int(row)].as_py()) for row in hidden}
+
+
+def names_of(texts: pa.ChunkedArray) -> Objects:
+    """Return texts, of which many are the same, as Python's own, each held once."""
+    encoded = texts.dictionary_encode().unify_dictionaries()
+    rows = [np.asarray(chunk.indices) for chunk in encoded.chunks]
+    words = encoded.chunk(0).dictionary.to_pylist() if rows else []
+    names: Objects = np.array(words, dtype=object)[np.concatenate([np.empty(0, np.int32), *rows])]
+    return names
 
 
 def _hides(text: str) -> str:
     character = re.search(_INVISIBLE, text)
     code = f"U+{ord(character[0]):04X}" if character else "a character"
     return f"{text!r} hides the character {code}"
-
-
-def _objects(parts: list[pa.Array]) -> Objects:
-    texts: Objects = pa.chunked_array(parts, pa.string()).to_numpy()
-    return texts
 
 
 def _fields(count: int) -> str:

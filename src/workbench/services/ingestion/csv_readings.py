@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +20,10 @@ import pyarrow.compute as pc
 from workbench import times
 from workbench.arrays import Bools, Floats, Ints
 from workbench.errors import ServicesError, TimesError
-from workbench.services.ingestion.csv_lines import Damage, Layout, Table, invisible
+from workbench.services.ingestion.csv_lines import Damage, Layout, Table, invisible, names_of
+from workbench.services.ingestion.names import matching
 from workbench.services.ingestion.numerals import (
     INEXACT,
-    LARGEST,
     inexact,
     of_two_meanings,
     plain_numbers,
@@ -165,7 +164,7 @@ def read_readings(
     """
     form = form or CsvFormat()
     named = [name for name in (sensor, time, tag) if name]
-    path: str | Path = "the frame"
+    path = "the frame" if isinstance(export, pd.DataFrame) else export
     asked: list[str] = []
 
     def select(header: Sequence[str]) -> list[str]:
@@ -175,14 +174,11 @@ def read_readings(
     if isinstance(export, pd.DataFrame):
         table = table_of_frame(export, select)
     else:
-        path = export
-        table = read_table(path, select, form.layout())
+        table = read_table(export, select, form.layout())
     rows = _Rows(path, table, form, skip_damaged)
     for name in (sensor, tag):
         if name:
-            what = "is not the name of a sensor" if name == sensor else "is not a tag"
-            rows.fault(table.columns[name] == "", name, what)
-            rows.hidden(name)
+            rows.unnamed(name, "is not the name of a sensor" if name == sensor else "is not a tag")
     taken = matching(asked, list(table.columns), named)
     numbers = [name for name in taken if name in asked or rows.has_numbers(name)]
     _refuse_twice([*named, *([] if sensor else ["sensor"])], numbers, path)
@@ -191,15 +187,14 @@ def read_readings(
     readings = {name: rows.numbers(name) for name in numbers}
     epoch_ms, rule = rows.times(time)
     damaged = rows.settle()
-    sensors = table.columns[sensor] if sensor else sensor_name or _stem(path)
-    frame = pd.DataFrame({time: times.timestamps(epoch_ms), **readings})
+    sensors = names_of(table.columns[sensor]) if sensor else sensor_name or _stem(path)
+    frame = pd.DataFrame({time: times.timestamps(epoch_ms), **readings}, copy=False)
     frame.insert(0, sensor or "sensor", sensors, allow_duplicates=True)
     if tag:
-        frame.insert(2, tag, table.columns[tag])
+        frame.insert(2, tag, names_of(table.columns[tag]))
     not_numbers = tuple(name for name in taken if name not in numbers)
-    kept = frame[rows.kept].reset_index(drop=True)
-    two_ways = rows.two_ways(numbers)
-    return CsvReadings(kept, rule, damaged, table.cut, tuple(numbers), not_numbers, two_ways)
+    kept = frame if rows.kept.all() else frame[rows.kept].reset_index(drop=True)
+    return CsvReadings(kept, rule, damaged, table.cut, tuple(numbers), not_numbers, rows.two_ways())
 
 
 def _refuse_twice(named: Sequence[str], numbers: Sequence[str], path: str | Path) -> None:
@@ -211,24 +206,6 @@ def _refuse_twice(named: Sequence[str], numbers: Sequence[str], path: str | Path
                 where=path,
                 hint="say --sensor sensor if it names the sensor" if name == "sensor" else None,
             )
-
-
-def matching(values: Sequence[str], header: Sequence[str], others: Sequence[str]) -> list[str]:
-    """Return the columns of readings that are named, or match a pattern with `*` or `?`.
-
-    Examples
-    --------
-    >>> matching(["T*", "flow [l/min]"], ["Time", "T1", "T2", "flow [l/min]"], ["Time"])
-    ['T1', 'T2', 'flow [l/min]']
-    """
-    columns: list[str] = []
-    for value in values:
-        if value in header or not set(value) & {"*", "?"}:
-            columns.append(value)
-            continue
-        pattern = value.replace("[", "[[]")  # brackets are those of units
-        columns += [name for name in header if name not in others and fnmatchcase(name, pattern)]
-    return list(dict.fromkeys(columns))
 
 
 def _stem(path: str | Path) -> str:
@@ -246,20 +223,29 @@ class _Rows:
     form: CsvFormat
     skip_damaged: bool
     faults: list[Damage] = field(default_factory=list)
+    meant: list[str | None] = field(default_factory=list)  # of each text, as `of_two_meanings`
     kept: Bools = field(init=False)
 
     def __post_init__(self) -> None:
         self.kept = np.ones(len(self.table.lines), dtype=np.bool_)
 
+    def text(self, column: str, row: int) -> str:
+        """Return what stands in a row."""
+        return str(self.table.columns[column][int(row)].as_py())
+
     def fault(self, bad: Bools, column: str, what: str, hint: str | None = None) -> None:
         """Keep the damage of rows by what stands in a column of theirs."""
         for row in np.flatnonzero(bad):
-            why = f"{self.table.columns[column][row]!r} {what}"
+            why = f"{self.text(column, row)!r} {what}"
             self.faults.append(Damage(int(self.table.lines[row]), why, column, hint))
         self.kept &= ~bad
 
-    def hidden(self, column: str) -> None:
-        """Keep the damage of rows whose text hides a character; lines of text are without."""
+    def unnamed(self, column: str, what: str) -> None:
+        """Keep the damage of rows whose name is empty, or hides a character.
+
+        Lines of text hide none, as `csv_lines` has looked.
+        """
+        self.fault(np.asarray(pc.equal(self.table.columns[column], "")), column, what)
         hidden = invisible(self.table.columns[column])
         for row, what in hidden.items():
             self.faults.append(Damage(int(self.table.lines[row]), what, column))
@@ -267,46 +253,60 @@ class _Rows:
 
     def has_numbers(self, column: str) -> bool:
         """Return whether any text of a column is a number."""
-        return bool(self._plain(column).null_count < len(self.table.lines))
+        return any(plain.null_count < len(plain) for _, _, plain in self._plain(column))
 
-    def _texts(self, column: str) -> pa.Array:
-        return pa.array(self.table.columns[column], pa.string())
-
-    def _plain(self, column: str) -> pa.Array:
+    def _plain(self, column: str) -> Iterator[tuple[slice, pa.Array, pa.Array]]:
+        """Yield some rows at a time, their texts, and which numbers they are, null if none."""
+        typed, first = self.table.typed.get(column), 0
         marks = self.form.decimal, self.form.thousands
-        return plain_numbers(self.table.columns[column], self.table.typed.get(column), marks)
+        for texts in self.table.columns[column].chunks:
+            rows = slice(first, first := first + len(texts))
+            numbers = None if typed is None else typed[rows]
+            yield (
+                rows,
+                texts,
+                plain_numbers(texts, numbers, marks),
+            )
 
     def numbers(self, column: str) -> Floats:
-        """Return a column's readings, NaN where one is missing."""
-        plain = pc.utf8_ltrim(self._plain(column).fill_null("nan"), "+")
-        numbers = np.array(plain.cast("float64"), dtype=np.float64)
-        missing = self._missing(column, numbers)
+        """Return a column's readings, NaN where one is missing; its texts are kept no longer."""
+        numbers, missing, rounded = self._doubles(column)
         bad = ~missing & ~np.isfinite(numbers)
-        texts = [self.table.columns[column][row] for row in np.flatnonzero(bad)]
+        texts = [self.text(column, row) for row in np.flatnonzero(bad)]
         self.fault(bad, column, "is not a number", _mark_hint(texts))
-        if (np.abs(numbers[~missing]) >= LARGEST).any():
-            rounded = ~missing & inexact(plain, numbers)
-            is_name = rounded.sum() > MOST_LEFT_OUT * len(rounded)
-            self.fault(rounded, column, INEXACT, _NO_READING if is_name else None)
+        is_name = rounded.sum() > MOST_LEFT_OUT * len(rounded)
+        self.fault(rounded, column, INEXACT, _NO_READING if is_name else None)
         numbers[missing] = np.nan
+        del self.table.columns[column]
         return numbers
 
-    def _missing(self, column: str, numbers: Floats) -> Bools:
+    def _doubles(self, column: str) -> tuple[Floats, Bools, Bools]:
+        """Return the nearest doubles, which readings are missing, and which are rounded."""
+        numbers, typed = np.empty(len(self.table.lines)), self.table.typed.get(column)
+        missing, rounded = (np.zeros(len(numbers), dtype=np.bool_) for _ in range(2))
+        for rows, texts, plain in self._plain(column):
+            signless = pc.utf8_ltrim(plain.fill_null("nan"), "+")
+            numbers[rows] = np.asarray(signless.cast("float64"))
+            missing[rows] = self._missing(texts, numbers[rows])
+            rounded[rows] = ~missing[rows] & inexact(signless, numbers[rows])
+            written = texts if typed is None else texts.filter(pa.array(~typed[rows]))
+            self.meant.append(of_two_meanings(written, self.form.decimal))
+        return numbers, missing, rounded
+
+    def _missing(self, texts: pa.Array, numbers: Floats) -> Bools:
         """Return which readings are missing: by what their texts say, or by their value."""
         said = [name.strip() for name in self.form.missing]
         names = pa.array([*MISSING, *(name.lower() for name in said)])
-        missing = np.asarray(pc.is_in(pc.utf8_lower(self._texts(column)), value_set=names))
+        missing = np.asarray(pc.is_in(pc.utf8_lower(texts), value_set=names))
         marks = self.form.decimal, self.form.thousands
         codes = pc.coalesce(plain_numbers(said, None, marks), plain_numbers(said, None, (".", "")))
         return missing | np.isin(numbers, codes.drop_null().cast("float64"))
 
-    def two_ways(self, columns: Sequence[str]) -> str:
+    def two_ways(self) -> str:
         """Return a number that may be meant in two ways, if all that have a mark may."""
-        if self.form.thousands:
+        if self.form.thousands or None in self.meant:
             return ""
-        texts = [self._texts(column) for column in columns]
-        typed = [self.table.typed.get(column) for column in columns]
-        return of_two_meanings(texts, typed, self.form.decimal)
+        return next(filter(None, self.meant), "")
 
     def times(self, column: str) -> tuple[Ints, str]:
         """Return the instants of a column, and how they were read; those of no rows are 0."""
@@ -317,7 +317,7 @@ class _Rows:
             rows = np.flatnonzero(pending)
             try:
                 column_read = times.recognise(
-                    texts[rows],
+                    texts if pending.all() else texts.take(pa.array(rows)),
                     form.time_format,
                     form.time_unit,
                     form.time_zone,
@@ -338,9 +338,9 @@ class _Rows:
 
     def _times_at_fault(self, rows: Ints, column: str, err: TimesError) -> None:
         """Keep the damage of rows: the first as it was told, the others as it says of them."""
-        text, told = self.table.columns[column], err.message
+        first, told = repr(self.text(column, rows[0])), err.message
         for row in rows:
-            why = told.replace(repr(text[rows[0]]), repr(text[row]), 1) if row != rows[0] else told
+            why = told.replace(first, repr(self.text(column, row)), 1) if row != rows[0] else told
             self.faults.append(Damage(int(self.table.lines[row]), why, column, err.hint))
         self.kept[rows] = False
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from workbench.detectors import LATENESS_S, Order
 from workbench.errors import ServicesError, did_you_mean
@@ -71,7 +72,7 @@ class Look:
         if self.order.back:
             done = "sent in the order of time" if self.by_time else "sent as they stand"
             lines.append(f"{self.order}; {done}")
-        if repeated := int(self.frame.duplicated([self.sensor, self.time]).sum()):
+        if repeated := self._repeated():
             lines.append(f"{repeated:,} readings have the sensor and time of another")
         if self.left_out:
             first = self.left_out[0]
@@ -80,6 +81,14 @@ class Look:
             lines.append("the last line has no end: it may have lost more")
         lines += [_field_line(name, label) for name, label in self.labels.items()]
         return [*lines, *self.remarks]
+
+    def _repeated(self) -> int:
+        """Return how many readings have the sensor and time of another before them."""
+        sensor_of, names = pd.factorize(self.frame[self.sensor])
+        times_ms = epoch_ms(self.frame[self.time])
+        order = np.lexsort((times_ms, sensor_of)) if len(names) > 1 else np.argsort(times_ms)
+        again = (np.diff(sensor_of[order]) == 0) & (np.diff(times_ms[order]) == 0)
+        return int(again.sum())
 
     def _readings(self) -> str:
         count = len(self.frame)
@@ -184,13 +193,15 @@ def look(
         )
         for part in ([export] if isinstance(export, pd.DataFrame) else paths_of(export))
     ]
-    frame = pd.concat([part.frame for part in parts], ignore_index=True)
+    pa.default_memory_pool().release_unused()  # what the texts took
+    frames = [part.frame for part in parts]
+    frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     key = sensor or "sensor"
     order = Order.of(epoch_ms(frame[time]), lateness_s=lateness_s)
     remarks = _remarks(frame, parts, sensor=sensor, time=time, narrow=narrow)
     if narrow:
         frame = pivot(frame, narrow, sensor=key, time=time)
-    elif not as_is:
+    elif order.back and not as_is:
         by_time = np.argsort(epoch_ms(frame[time]), kind="stable")
         frame = frame.iloc[by_time].reset_index(drop=True)
     names = _fields([str(name) for name in frame if name != time], rename or {}, time)

@@ -18,7 +18,7 @@ from workbench import kafka
 from workbench.arrays import Floats, Ints
 from workbench.broker import full_name
 from workbench.errors import ServicesError, TimesError, did_you_mean
-from workbench.services.ingestion.csv_lines import invisible
+from workbench.services.ingestion.csv_lines import invisible, names_of
 from workbench.services.ingestion.kafka_sending import send_to_kafka
 from workbench.services.ingestion.messages import Messages, record
 from workbench.services.ingestion.names import FIELD
@@ -155,7 +155,7 @@ def _sensors(frame: pd.DataFrame, name: str) -> tuple[tuple[str, ...], Ints]:
     texts = table_of_frame(frame[[name]].reset_index(drop=True), list).columns[name]
     for row, what in invisible(texts).items():
         raise ServicesError(f"{name}: {what}", where=f"row {row}")
-    sensor_of, names = pd.factorize(texts)
+    sensor_of, names = pd.factorize(names_of(texts))
     sensors = tuple(map(str, names))
     if "" in sensors:
         row = int((sensor_of == sensors.index("")).argmax())

@@ -9,7 +9,7 @@ import codecs
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from workbench.services.ingestion.csv_lines import Layout, Table, read_lines
 from workbench.services.ingestion.csv_readings import MISSING, MOST_LEFT_OUT, SPACES, CsvFormat
 from workbench.services.ingestion.numerals import inexact, plain_numbers
 from workbench.services.ingestion.sources import DAMAGED, opened
-from workbench.services.ingestion.tables import read_table
+from workbench.services.ingestion.tables import read_table, rows_of_titles
 
 ROWS = 1000  # of a head, at most
 _HEAD_BYTES = 1 << 18
@@ -55,7 +55,11 @@ def read_head(path: str, given: Mapping[str, str]) -> tuple[Table, dict[str, str
     skipped, units_row = int(given.get("skip-rows", "0")), "units-row" in given
     if kind != "text":
         layout = Layout(skip_rows=skipped, units_row=units_row, sheet=given.get("sheet", ""))
-        return read_table(path, _named, layout, most_rows=ROWS), {}
+        titles = 0 if "skip-rows" in given else rows_of_titles(path, layout)
+        table = read_table(
+            path, _named, replace(layout, skip_rows=skipped + titles), most_rows=ROWS
+        )
+        return table, {"skip-rows": str(titles)} if titles else {}
     encoding = given.get("encoding") or _encoding(head)
     text = _text(head, encoding, path)
     sep, skipped = _sniffed(text, given, path)
@@ -108,8 +112,10 @@ def _sniffed(text: str, given: Mapping[str, str], path: str) -> tuple[str, int]:
     files, name = fsspec.filesystem("memory"), f"/workbench-head-{id(text)}.csv"
     files.pipe_file(name, text.encode())
     sep = _TABS.get(given.get("sep", ""), given.get("sep", ""))
+    notes = re.match(r"(#(datatype|group|default)\b.*\n)*", text)  # of InfluxDB
+    skip = given.get("skip-rows") or str(notes[0].count("\n") if notes else 0)
     settings = {"delim": sep} if sep else {}
-    settings |= {"skip": given["skip-rows"]} if "skip-rows" in given else {}
+    settings |= {"skip": skip} if skip != "0" or "skip-rows" in given else {}
     parameters = "".join(f", {setting} = ?" for setting in settings)
     try:
         with duckdb.connect() as session:
@@ -126,7 +132,7 @@ def _sniffed(text: str, given: Mapping[str, str], path: str) -> tuple[str, int]:
         files.rm(name)
     if dialect is None:
         raise ServicesError("no table is recognised in it", where=path)
-    return sep or str(dialect[0]), int(given.get("skip-rows", dialect[1]))
+    return sep or str(dialect[0]), int(settings.get("skip", dialect[1]))
 
 
 @dataclass(frozen=True)

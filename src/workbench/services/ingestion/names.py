@@ -1,10 +1,11 @@
-"""Make names that Avro, SQL and Flink take of the labels that people give to columns."""
+"""Find columns by what people call them, and make names that Avro, SQL and Flink take of that."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 
 FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # Avro's rule for names
 _WRITTEN = str.maketrans(
@@ -56,3 +57,22 @@ def unit(label: str) -> str:
     """
     found = _UNIT.search(label)
     return found[1] if found else ""
+
+
+def matching(values: Sequence[str], header: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Return the columns of readings that are named, or match a pattern with `*` or `?`.
+
+    Examples
+    --------
+    >>> matching(["T*", "flow [l/min]"], ["Time", "T1", "T2", "flow [l/min]"], ["Time"])
+    ['T1', 'T2', 'flow [l/min]']
+    """
+    columns: list[str] = []
+    for value in values:
+        if value in header or not set(value) & {"*", "?"}:
+            columns.append(value)
+            continue
+        pattern = value.replace("[", "[[]")  # brackets are those of units
+        named = [name for name in header if name and name not in others]
+        columns += [name for name in named if fnmatchcase(name, pattern)]
+    return list(dict.fromkeys(columns))

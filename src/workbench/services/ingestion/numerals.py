@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.arrays import Bools, Floats, Objects
+from workbench.arrays import Bools, Floats
 
 LARGEST = 2.0**53  # below it a double is each whole number alone
 INEXACT = "has more digits than a reading, which is a double, can hold"
@@ -26,7 +26,7 @@ def numeric(texts: pa.Array, decimal: str, thousands: str) -> pa.Array:
 
 
 def plain_numbers(
-    texts: pa.Array | Sequence[str] | Objects, typed: Bools | None, marks: tuple[str, str]
+    texts: pa.Array | Sequence[str], typed: Bools | None, marks: tuple[str, str]
 ) -> pa.Array:
     """Return numbers with a decimal point and no other mark, null where a text is none.
 
@@ -39,7 +39,7 @@ def plain_numbers(
     marks
         The decimal mark of the others, and that of thousands.
     """
-    column = pa.array(texts, pa.string())
+    column = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
     plain = _plain(column, *marks)
     if typed is None or marks == (".", ""):
         return plain
@@ -53,22 +53,18 @@ def _plain(texts: pa.Array, decimal: str, thousands: str) -> pa.Array:
     return pc.replace_substring(plain, decimal, ".")
 
 
-def of_two_meanings(
-    columns: Iterable[pa.Array], typed: Iterable[Bools | None], decimal: str
-) -> str:
+def of_two_meanings(texts: pa.Array, decimal: str) -> str | None:
     """Return the first number with a decimal mark, if in each that has one it may mark thousands.
 
-    Empty if none has one, or one shows what it is: `1.234` may be both, `0.234` and `1.23` not.
+    Empty if none has one; None if one shows what it is: `1.234` may be both, `0.234` and `1.23`
+    not.
     """
-    mark, first = re.escape(decimal), ""
-    for texts, numbers in zip(columns, typed, strict=True):
-        written = texts if numbers is None else texts.filter(pa.array(~numbers))
-        marked = written.filter(pc.match_substring(written, decimal))
-        either = pc.match_substring_regex(marked, rf"^[+-]?[1-9]\d{{0,2}}{mark}\d{{3}}$")
-        if not pc.all(either, min_count=0).as_py():
-            return ""
-        first = first or (marked[0].as_py() if len(marked) else "")
-    return first
+    mark = re.escape(decimal)
+    marked = texts.filter(pc.match_substring(texts, decimal))
+    either = pc.match_substring_regex(marked, rf"^[+-]?[1-9]\d{{0,2}}{mark}\d{{3}}$")
+    if not pc.all(either, min_count=0).as_py():
+        return None
+    return str(marked[0]) if len(marked) else ""
 
 
 def inexact(texts: pa.Array, numbers: Floats) -> Bools:

@@ -15,7 +15,7 @@ from itertools import islice, product
 
 from workbench import times
 from workbench.errors import ServicesError, TimesError, did_you_mean
-from workbench.services.ingestion.csv_readings import matching
+from workbench.services.ingestion.csv_readings import MOST_LEFT_OUT
 from workbench.services.ingestion.heads import (
     A_TIME,
     MARKS,
@@ -26,6 +26,7 @@ from workbench.services.ingestion.heads import (
     missing_texts,
     read_head,
 )
+from workbench.services.ingestion.names import matching
 from workbench.services.ingestion.sources import STDIN, paths_of
 
 Options = dict[str, tuple[str, ...]]  # with the words after them
@@ -43,6 +44,7 @@ _SENSORS = re.compile(  # the whole name, or an id at its end: a machine_speed i
     r"|(^|[\W_])(id|nr|no|number|nummer)$|(?-i:[a-z](Id|ID|Nr|No)$)",
     re.IGNORECASE,
 )
+_FLUX = {"result", "table", "_start", "_stop"}
 _SENSOR_OPTIONS = {"sensor", "machine", "machine-from"}
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp][Mm])?")
 
@@ -124,9 +126,11 @@ def propose(export: str, given: Mapping[str, tuple[str, ...]] | None = None) -> 
     path, given = paths_of(export)[0], given or {}
     table, layout = read_head(path, {name: " ".join(words) for name, words in given.items()})
     columns = {
-        name: Column(texts[:ROWS].tolist(), table.typed[name][:ROWS] if table.typed else None)
+        name: Column(texts[:ROWS].to_pylist(), table.typed[name][:ROWS] if table.typed else None)
         for name, texts in table.columns.items()
     }
+    if {"_time", "_value"} <= columns.keys():  # of InfluxDB: they say how it was asked
+        columns = {name: column for name, column in columns.items() if name not in _FLUX}
     findings = _Findings(path, {**given, **{name: (text,) for name, text in layout.items()}})
     if "units-row" not in given and has_units(list(columns.values())):
         findings.options["units-row"] = ()
@@ -298,7 +302,7 @@ class _Findings:
         """Return whether texts are times, and keep how they are written."""
         given = [self._option(f"time-{what}") for what in ("format", "unit", "zone")]
         try:
-            readings = {"": times.recognise(texts, *given)}
+            readings = {"": _recognised(texts, *given)}
         except TimesError as err:
             options = [option.removeprefix("time ") for option in err.options]
             readings = {
@@ -338,9 +342,22 @@ def _read(texts: Sequence[str], option: str, zone: str | None) -> times.Recognis
     what, _, how = option.partition(" ")
     form, unit = (how, None) if what == "format" else (None, how)
     try:
-        return times.recognise(texts, form, unit, zone)
+        return _recognised(texts, form, unit, zone)
     except TimesError:
         return None
+
+
+def _recognised(
+    texts: Sequence[str], form: str | None, unit: str | None, zone: str | None
+) -> times.Recognised:
+    """Return what the texts say; a line of totals at the end, or damage, keeps none from it."""
+    try:
+        return times.recognise(texts, form, unit, zone)
+    except TimesError as err:
+        if not err.rows or len(err.rows) > MOST_LEFT_OUT * len(texts):
+            raise
+        kept = [text for row, text in enumerate(texts) if row not in err.rows]
+        return times.recognise(kept, form, unit, zone)
 
 
 def _quoted(name: str) -> str:

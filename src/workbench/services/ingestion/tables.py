@@ -25,6 +25,8 @@ from workbench.errors import ServicesError, did_you_mean
 from workbench.services.ingestion.csv_lines import Layout, Select, Table, chosen, read_lines
 from workbench.services.ingestion.sources import DAMAGED, opened
 
+_TITLES = 50  # rows, at most, above a table
+
 
 def read_table(
     path: str | Path, select: Select, layout: Layout, *, most_rows: int | None = None
@@ -105,7 +107,7 @@ def _is_number(kind: pa.DataType) -> bool:
     return is_decimal or pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
-def _texts(column: pa.ChunkedArray) -> Any:
+def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return what a typed column says, exactly: floats by their shortest text, texts trimmed."""
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -122,8 +124,7 @@ def _texts(column: pa.ChunkedArray) -> Any:
         column = column.cast(pa.float64())  # a float32's own shortest text is another double
     if pa.types.is_decimal(kind):
         column = pa.chunked_array([[None if v is None else str(v) for v in column.to_pylist()]])
-    texts = pc.utf8_trim(column.cast(pa.string()).fill_null(""), " \t")
-    return texts.to_numpy()
+    return pc.utf8_trim(column.cast(pa.string()).fill_null(""), " \t")
 
 
 def _parquet(
@@ -151,9 +152,7 @@ def _arrow(
 def _xlsx(
     path: str, raw: IO[bytes], select: Select, layout: Layout, most_rows: int | None
 ) -> Table:
-    import openpyxl
-
-    book = openpyxl.load_workbook(raw, read_only=True, data_only=True)
+    book = _workbook(raw)
     skipped, cells = layout.skip_rows, _sheet(book, path, layout).iter_rows(values_only=True)
     rows = list(islice(cells, most_rows and most_rows + skipped + 2))
     if len(rows) <= skipped:
@@ -165,9 +164,35 @@ def _xlsx(
     columns, typed = {}, {}
     for name in names:
         cells = _column(rows, kept, header.index(name))
-        columns[name] = np.array([_cell(cell) for cell in cells], dtype=object)
+        columns[name] = pa.chunked_array([[_cell(cell) for cell in cells]], pa.string())
         typed[name] = np.array([_is_numeric(cell) for cell in cells], dtype=np.bool_)
     return Table(columns, np.array(kept, dtype=np.int64) + 1, [], cut=False, typed=typed)
+
+
+def _workbook(raw: IO[bytes]) -> Any:
+    import openpyxl
+
+    return openpyxl.load_workbook(raw, read_only=True, data_only=True)
+
+
+def rows_of_titles(path: str | Path, layout: Layout) -> int:
+    """Return how many rows stand above the first of a sheet in which two cells say something.
+
+    Raises
+    ------
+    ServicesError
+        If the workbook has no such sheet, or several and none is named.
+    """
+    try:
+        with opened(str(path)) as (kind, raw):
+            if kind != "xlsx":
+                return 0
+            sheet = _sheet(_workbook(raw), str(path), layout)
+            head = islice(sheet.iter_rows(values_only=True), _TITLES)
+            wide = (row for row, cells in enumerate(head) if sum(map(bool, map(_cell, cells))) > 1)
+            return next(wide, 0)
+    except DAMAGED:  # who reads it says so
+        return 0
 
 
 def _column(rows: Sequence[Sequence[Any]], kept: Iterable[int], place: int) -> list[Any]:
