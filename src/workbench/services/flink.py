@@ -53,9 +53,10 @@ def _settings(state: State, folder: Path) -> dict[str, object]:
         "io.tmp.dirs": folder / "tmp",
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
-        # a death is seen within seconds; Flink's own are 10 s and 50 s
+        # a death is seen within seconds, by two heartbeats that reach nobody; Flink's own are
+        # 10 s apart. Who is reached and does not answer for 50 s, Flink's own, is frozen: a busy
+        # TaskManager that begins a job is silent for longer than 15 s.
         "heartbeat.interval": "2 s",
-        "heartbeat.timeout": "15 s",
         "execution.checkpointing.num-retained": 3,
         "execution.checkpointing.dir": (folder / "checkpoints").as_uri(),
         "execution.checkpointing.savepoint-dir": (folder / "savepoints").as_uri(),
