@@ -1,4 +1,4 @@
-"""Ledgers of kinds that need no broker to be read: Protobuf, and encrypted end to end.
+"""Ledgers that need no broker: Protobuf, encrypted end to end, and as many as are wanted.
 
 The tests' writer makes them, as the offloader does: LZ4, 1,000 messages in a batch, 64 batches in a
 block, one ledger. The data key of what is encrypted is wrapped by RSA.
@@ -56,6 +56,15 @@ def write_encrypted(folder: Path, payloads: Iterator[tuple[str, int, bytes]]) ->
         return AESGCM(data_key).encrypt(vector, packed, None), fields
 
     _write(folder, payloads, None, encrypt)
+
+
+def write_json(folder: Path, payloads: Iterator[tuple[str, int, bytes]], ledgers: int) -> None:
+    """Write a bucket of so many ledgers of the same JSON readings: one file under many names."""
+    _write(folder, payloads, None)
+    for path in sorted(folder.glob("*-ledger-1*")):
+        name, _, kind = path.name.partition("-ledger-1")
+        for number in range(2, ledgers + 1):
+            (folder / f"{name}-ledger-{number}{kind}").hardlink_to(path)
 
 
 def _write(folder, payloads, schema, encrypt=lambda packed: (packed, ())) -> None:
