@@ -40,7 +40,7 @@ live: setup  ## the tests that start servers, Flink, kernels, or take seconds
 	$(BIN)/python -m pytest -p tests.scheduling -n 2 --dist loadfile --reruns 1 -m "$(LIVE)" tests
 
 beside: setup  # never in the way of a live test
-	nice -n 19 $(MAKE) --jobs=1 quick core
+	nice -n 5 $(MAKE) --jobs=1 quick core
 
 quick: setup  ## the tests that need no server, no Flink and no kernel
 	$(BIN)/python -m pytest -q -n auto -m "not ($(LIVE))"

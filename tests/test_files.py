@@ -267,7 +267,7 @@ def test_one_process_at_a_time_is_let_in_and_a_dead_one_is_out(tmp_path):
     assert entered == []
     holder.kill()
     holder.communicate()
-    waiting.join(10)
+    waiting.join(60)
 
     assert len(entered) == 1
 

@@ -109,13 +109,13 @@ def test_an_alert_is_answered_by_its_link(plant, server, alert, monkeypatch, tmp
         delivery.work(1)
         url = json.loads(server.posts[0][2])["alerts"][0]["answer_url"]
 
-        page = requests.get(url, timeout=10)
+        page = requests.get(url, timeout=60)
         assert room.answers(plant) == []  # looking changes nothing
         assert "&lt;b&gt;pump" in page.text
         assert "<b>" not in page.text
         assert page.headers["content-security-policy"].startswith("default-src 'none'")
         form = {"verdict": "false", "why": "the filter", "who": "ada"}
-        assert "this is kept" in requests.post(url, data=form, timeout=10).text
+        assert "this is kept" in requests.post(url, data=form, timeout=60).text
 
     (given,) = room.answers(plant)
     assert (given.alert, given.verdict, given.who) == (alert(1)["id"], "false", "ada")
@@ -133,7 +133,7 @@ def test_an_alert_is_answered_by_its_link(plant, server, alert, monkeypatch, tmp
 )
 def test_a_form_that_is_not_filled_in_is_refused(plant, alert, form, said):
     with served(plant) as base:
-        page = requests.post(room.link(alert(1), SECRET.encode(), base=base), data=form, timeout=10)
+        page = requests.post(room.link(alert(1), SECRET.encode(), base=base), data=form, timeout=60)
 
     assert (page.status_code, room.answers(plant)) == (400, [])
     assert said in page.text
@@ -153,7 +153,7 @@ def test_a_link_that_was_changed_is_refused(plant, alert, change, said):
     with served(plant) as base:
         url = change(room.link(alert(1), SECRET.encode(), base=base))
         for ask in (requests.get, requests.post):
-            page = ask(url, timeout=10)
+            page = ask(url, timeout=60)
             assert (page.status_code, said in page.text) == (400, True), url
 
 
@@ -165,7 +165,7 @@ def test_a_link_is_good_until_it_is_too_old_and_for_its_stream_alone(plant, aler
         room.linked(token, key, at_ms=10_000)
     with served(plant) as base:
         url = room.link(alert(1, stream="other"), key, base=base)
-        assert "this link is of stream other" in requests.get(url, timeout=10).text
+        assert "this link is of stream other" in requests.get(url, timeout=60).text
 
 
 def test_others_than_this_machine_are_refused_without_tls(plant):

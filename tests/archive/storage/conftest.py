@@ -29,7 +29,7 @@ class Endpoint:
 
     def requests(self):
         """Return how often it was asked so far, by kind."""
-        return requests.get(self.url, timeout=10).json()
+        return requests.get(self.url, timeout=60).json()
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def answer_of_a_fork(ask):
     child = context.Process(target=lambda: its.send(ask()))
     child.start()
     try:
-        assert mine.poll(20), "the fork says nothing"
+        assert mine.poll(120), "the fork says nothing"
         return mine.recv()
     finally:
         child.kill()
