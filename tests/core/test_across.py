@@ -40,14 +40,8 @@ for name in sys.argv[2:]:
         detector = detectors.fit(spec, frame, sensor="pump")
         scores = detectors.score_readings(detector, frame, sensor="pump")
         detectors.save(detector, package, threshold=float(np.nanquantile(scores, 0.99)),
-                       rule=detectors.EpisodeRule(), training={})
+                       rule=detectors.EpisodeRule(), training=frame.attrs["manifest"])
     np.save(folder / f"{name}.npy", scores)
-"""
-ADD = """
-import sys
-from workbench.stream.promotion_log import add_package
-
-add_package(sys.argv[1])
 """
 
 
@@ -68,23 +62,31 @@ def test_a_package_scores_alike_on_both_pythons(tmp_path):
         np.testing.assert_allclose(scores, there[name], rtol=1e-9, atol=0, err_msg=name)
 
 
-def test_the_job_of_a_package_fitted_here_scores_as_the_notebook(tmp_path):
-    """By the command that a person types here; it is handed to the Python that has Flink."""
+def test_a_detector_fitted_here_is_promoted_by_the_python_that_has_flink(tmp_path):
+    """By the command that a person types here, which is handed over; the job is a real one."""
     run(sys.executable, tmp_path, "pca")
-    variables = {**os.environ, "WORKBENCH_STORE": str(tmp_path / "store")}
-    added = [FLINK, "-c", ADD, str(tmp_path / "pca")]
-    subprocess.run(added, check=True, cwd=ROOT, env=variables)
-    package = detectors.load(tmp_path / "pca").id
+    plant, store = tmp_path / "plant.yaml", tmp_path / "store"
+    # a detector of an hour's fitting is none that the plant's own gate would let pass
+    lines = (ROOT / "streams" / "plant.yaml").read_text().partition("gate:")[0]
+    plant.write_text(f"{lines}gate:\n  days: 2\n  alarm_share: 1\n")
+    variables = {
+        **os.environ, "WORKBENCH_STORE": str(store), "WORKBENCH_ARCHIVE": str(ROOT / "data/archive")
+    }  # fmt: skip
 
     done = subprocess.run(
-        [Path(sys.executable).parent / "workbench", "parity", "plant", "--package", package,
-         "--readings", "2000", "--archive", "data/archive"],
+        [Path(sys.executable).parent / "workbench", "promote", tmp_path / "pca",
+         "--stream", plant, "--readings", "2000", "--json"],
         capture_output=True, text=True, cwd=ROOT, env=variables,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
-    certificate = json.loads(done.stdout)
+    (line,) = (store / "streams" / "plant" / "promotions.jsonl").read_text().splitlines()
+    promotion = json.loads(line)
+    assert promotion["package"] == detectors.load(tmp_path / "pca").id
+    assert promotion["role"] == "champion"
+    certificate = json.loads((store / promotion["certificate"]).read_text())
     assert certificate["passed"]
+    assert (certificate["readings"], certificate["differing_alerts"]) == (2_000, [])
     assert certificate["versions"]["caller numpy"] == np.__version__
     assert certificate["versions"]["numpy"] != np.__version__
 
