@@ -39,7 +39,7 @@ test: lint  ## everything that CI runs: what starts servers, and the rest in the
 live: setup  ## the tests that start servers, Flink, kernels, or take seconds
 	$(BIN)/python -m pytest -p tests.scheduling -n 2 --dist loadfile --reruns 1 -m "$(LIVE)" tests
 
-beside: setup  # never in the way of a live test
+beside: setup  # gives way to the live tests
 	nice -n 5 $(MAKE) --jobs=1 quick core
 
 quick: setup  ## the tests that need no server, no Flink and no kernel

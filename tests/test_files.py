@@ -105,26 +105,26 @@ def test_a_write_that_ends_at_any_line_leaves_before_or_after(tmp_path, what, ho
 
     restore()
     command = [sys.executable, "-c", HURT, what, how, str(target)]
-    found = []
+    texts = []
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as child:
         for line in child.stdout:
             if len(line.split()) != 2:
                 continue
-            found.append(contents(target))
-            if found[-1] not in (before, new):
+            texts.append(contents(target))
+            if texts[-1] not in (before, new):
                 child.kill()
-                pytest.fail(f"at line {line.split()[0]} it was {found[-1]}")
+                pytest.fail(f"at line {line.split()[0]} it was {texts[-1]}")
             files.remove_abandoned(tmp_path / "place")
             assert list((tmp_path / "place").glob(".*")) == []
             restore()
             child.stdin.write("\n")
             child.stdin.flush()
 
-    assert len(found) > 20, "too few lines were tried"
-    assert before in found
-    assert found[-1] == new
+    assert len(texts) > 20, "too few lines were tried"
+    assert before in texts
+    assert texts[-1] == new
 
 
 @pytest.mark.parametrize("text", ["short", LONG], ids=["short", "long"])
@@ -148,12 +148,12 @@ def test_a_disk_that_takes_no_more_keeps_what_was_there_and_no_rest(tmp_path, te
 
 def test_readers_beside_a_writer_find_one_whole_text(tmp_path):
     path = files.write_text(tmp_path / "note", "a" * 300_000)
-    stop, found = threading.Event(), set()
+    stop, texts = threading.Event(), set()
 
     def read():
         while not stop.is_set():
             text = path.read_text()
-            found.add((len(text), *set(text)))
+            texts.add((len(text), *set(text)))
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -162,7 +162,7 @@ def test_readers_beside_a_writer_find_one_whole_text(tmp_path):
     stop.set()
     reader.join()
 
-    assert {(length, len(rest)) for length, *rest in found} == {(300_000, 1)}
+    assert {(length, len(rest)) for length, *rest in texts} == {(300_000, 1)}
 
 
 def test_a_private_file_is_never_open_to_others(tmp_path):

@@ -34,12 +34,12 @@ class Golden:
 
     def schemas(self):
         files = sorted((self.folder / "broker").glob("schemas_all_versions*.json"))
-        found = {}
+        by_topic = {}
         for topic in set(self.expected()["topic"].to_pylist()) if files else ():
             stored = json.loads(files[0].read_text())["getSchemaResponses"]
             if stored:
-                found[topic] = stored
-        return found
+                by_topic[topic] = stored
+        return by_topic
 
 
 @pytest.fixture

@@ -53,19 +53,19 @@ def read_all(client, topic):
 def archived(topic):
     table = open_archive(None).topic(topic).messages()
     rows = []
-    for one in table.to_pylist():
+    for row in table.to_pylist():
         ms = {
-            name: int(one[f"{name}_time"].timestamp() * 1000 + 0.5) if one[f"{name}_time"] else 0
+            name: int(row[f"{name}_time"].timestamp() * 1000 + 0.5) if row[f"{name}_time"] else 0
             for name in ("publish", "event")
         }
         same = ("ledger_id", "entry_id", "batch_index", "producer", "value")
         rows.append(
-            {name: one[name] for name in same}
+            {name: row[name] for name in same}
             | ms
             | {
-                "key": one["key"] or "",
-                "ordering_key": (one["ordering_key"] or b"").decode(),
-                "properties": dict(one["properties"]),
+                "key": row["key"] or "",
+                "ordering_key": (row["ordering_key"] or b"").decode(),
+                "properties": dict(row["properties"]),
             }
         )
     return rows
@@ -299,14 +299,14 @@ def test_decoded_values_are_those_of_the_client(services, kind, data, compressio
     topic = f"persistent://public/default/{kind}-{np.random.default_rng().integers(1 << 40)}"
     sent = data.draw(st.lists(values, min_size=1, max_size=40))
     if compression == pulsar.CompressionType.ZLib:  # of which the client drops empty messages
-        sent = [one for one in sent if one not in ("", b"")]
+        sent = [payload for payload in sent if payload not in ("", b"")]
         assume(sent)
     with connect() as client:
         producer = client.create_producer(
             topic, schema=schema, compression_type=compression, batching_enabled=batching
         )
-        for one in sent:
-            producer.send_async(record(**one) if record else one, None)
+        for payload in sent:
+            producer.send_async(record(**payload) if record else payload, None)
         producer.flush()
         producer.close()
         offload(topic)
@@ -341,11 +341,11 @@ def test_a_bucket_is_read_by_the_options_given(services, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
     table = archive.open(services.archive, **given).topic(topic).messages()
-    (one,) = archive.open(services.archive, **given).topic(topic).manifest()["objects"]
+    (part,) = archive.open(services.archive, **given).topic(topic).manifest()["objects"]
 
     assert table["value"].to_pylist() == [b"1"]
-    assert one["bytes"] > 0
-    assert one["etag"].endswith("-1")  # of a multipart upload of one part
+    assert part["bytes"] > 0
+    assert part["etag"].endswith("-1")  # of a multipart upload of one part
     with pytest.raises(ArchiveError, match=r"^cannot list s3://offload: .*(signature|Forbidden)"):
         archive.open(services.archive, **{**given, "secret": "wrong"})
     with pytest.raises(ArchiveError, match=r"^no archive at s3://no-such-bucket$"):

@@ -126,9 +126,9 @@ def test_encrypted_messages_are_refused_by_the_names_of_their_keys(pulsar, tmp_p
     with pytest.raises(ArchiveError) as caught:
         values(tmp_path)
 
-    at = 128 + 12 + len(pulsar.entry(b"clear")) + 12
+    place = 128 + 12 + len(pulsar.entry(b"clear")) + 12
     assert str(caught.value) == (
         "entry 1 of ledger 1: it is encrypted with key 'plant-a', 'plant-b': "
-        f"archive.open(keys=...) decrypts\n  in {key} at byte {at}"
+        f"archive.open(keys=...) decrypts\n  in {key} at byte {place}"
     )
     assert values(tmp_path, skip_damaged=True) == [b"clear"]

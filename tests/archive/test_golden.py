@@ -59,12 +59,12 @@ def test_messages_are_those_a_client_read(golden, name):
 
 
 @pytest.mark.parametrize("name", ["D1-json", "D6-partitioned", "D7-multiblock"])
-@pytest.mark.parametrize("known", [True, False], ids=["schema", "inferred"])
-def test_json_is_decoded_as_python_does(golden, name, known):
+@pytest.mark.parametrize("has_schema", [True, False], ids=["schema", "inferred"])
+def test_json_is_decoded_as_python_does(golden, name, has_schema):
     case = golden(name)
     values = [json.loads(payload) for payload in case.expected()["payload"].to_pylist()]
 
-    table = only_topic(case.bucket, schemas=case.schemas() if known else None).read()
+    table = only_topic(case.bucket, schemas=case.schemas() if has_schema else None).read()
 
     assert table.to_pylist() == values
 
@@ -93,10 +93,10 @@ def test_a_partition_can_be_read_alone(golden):
     case = golden("D6-partitioned")
     opened = archive.open(case.bucket)
 
-    one = opened.topic("d6-parts-partition-1").messages()
+    partition = opened.topic("d6-parts-partition-1").messages()
 
-    assert one.num_rows == 4941
-    assert set(one["partition"].to_pylist()) == {1}
+    assert partition.num_rows == 4941
+    assert set(partition["partition"].to_pylist()) == {1}
     assert opened.topics()[["partitions", "ledgers"]].to_numpy().tolist() == [[3, 6]]
 
 

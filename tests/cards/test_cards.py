@@ -61,27 +61,27 @@ def test_a_report_keeps_every_word_of_a_card():
 
 
 def test_an_archive_lists_its_topics_and_completes_their_names():
-    found = archive.open(SAMPLE)
+    sample = archive.open(SAMPLE)
 
-    _, text = shown(found)
+    _, text = shown(sample)
 
     assert text.startswith("archive ")
     assert "persistent://public/default/pumps" in text
-    assert "pumps" in found._ipython_key_completions_()
-    assert found["pumps"].name == "persistent://public/default/pumps"
+    assert "pumps" in sample._ipython_key_completions_()
+    assert sample["pumps"].name == "persistent://public/default/pumps"
 
 
 def test_a_topic_says_when_its_messages_happened():
     html, text = shown(archive.open(SAMPLE)["pumps"])
 
-    told = facts(html)
-    assert told["messages"] == "120,045"
-    assert told["happened"] == "2026-01-05 00:00 to 2026-01-18 23:59 (event time, UTC)"
-    assert told["rate"] == "5.95 messages a minute on average"
-    assert len(told["over time"]) == 62
-    assert "vibration_mm_s" in told["fields"]
-    assert told["over time"] in text
-    assert f"<code>{told['over time']}</code>" in html  # a hole is as wide as a block
+    lines = facts(html)
+    assert lines["messages"] == "120,045"
+    assert lines["happened"] == "2026-01-05 00:00 to 2026-01-18 23:59 (event time, UTC)"
+    assert lines["rate"] == "5.95 messages a minute on average"
+    assert len(lines["over time"]) == 62
+    assert "vibration_mm_s" in lines["fields"]
+    assert lines["over time"] in text
+    assert f"<code>{lines['over time']}</code>" in html  # a hole is as wide as a block
 
 
 def test_a_question_mark_tells_of_the_topic_and_what_can_be_done_with_it():
@@ -170,10 +170,10 @@ def test_a_package_shows_what_it_was_trained_on_and_when_it_alarms(package):
 def test_a_detector_shows_its_specification_and_not_its_arrays(package):
     html, _ = shown(package.detector)
 
-    told = facts(html)
-    assert told["channels"] == "flow_l_min, motor_current_a"
-    assert told["window"] == "4"
-    assert told["learnt"].endswith(" B")
+    lines = facts(html)
+    assert lines["channels"] == "flow_l_min, motor_current_a"
+    assert lines["window"] == "4"
+    assert lines["learnt"].endswith(" B")
     assert "array" not in html + repr(package.detector)
 
 
@@ -206,7 +206,7 @@ def test_a_certificate_says_its_verdict_first_and_what_differs():
 def test_an_outcome_shows_its_newest_alerts_first():
     from workbench.stream.running.outcome import Outcome, newest
 
-    one = {
+    alert = {
         "sensor": "pump-1",
         "kind": "episode",
         "status": "open",
@@ -214,8 +214,8 @@ def test_an_outcome_shows_its_newest_alerts_first():
         "readings": 3,
     }
     rows = [
-        one | {"id": "a", "start": "2026-01-05T06:00:00Z"},
-        one | {"id": "b", "start": "2026-01-05T07:00:00Z", "sensor": "<b>"},
+        alert | {"id": "a", "start": "2026-01-05T06:00:00Z"},
+        alert | {"id": "b", "start": "2026-01-05T07:00:00Z", "sensor": "<b>"},
     ]
     names = [*rows[0], "peak_time", "stop"]
     none = newest(iter([]), names)

@@ -5,11 +5,13 @@ from workbench import evaluation
 
 
 def test_an_event_report_has_a_row_for_each_kind():
-    at = pd.Timestamp("2026-01-12T00:00Z")
+    noon = pd.Timestamp("2026-01-12T00:00Z")
     hour = pd.Timedelta(hours=1)
-    labels = pd.DataFrame({"sensor": ["a"], "start": [at], "stop": [at + hour], "kind": ["leak"]})
-    alerts = pd.DataFrame({"sensor": ["a"], "start": [at + hour / 2]})
-    report = evaluation.event_report(alerts, labels, span=(at, at + 24 * hour), sensors=["a"])
+    labels = pd.DataFrame(
+        {"sensor": ["a"], "start": [noon], "stop": [noon + hour], "kind": ["leak"]}
+    )
+    alerts = pd.DataFrame({"sensor": ["a"], "start": [noon + hour / 2]})
+    report = evaluation.event_report(alerts, labels, span=(noon, noon + 24 * hour), sensors=["a"])
 
     text = DisplayFormatter().format(report)[0]["text/plain"]
     lines = [line.split() for line in text.splitlines()]

@@ -155,12 +155,12 @@ def test_readings_that_are_not_the_streams_are_refused(stream, scored):
 
 
 def test_a_button_beside_an_alert_answers_it(stream):
-    at = pd.to_datetime(["2026-01-07T06:00Z", "2026-01-07T08:00Z"])
-    told = pd.DataFrame(
-        {"id": ["a" * 32, "b" * 32], "start": at, "sensor": ["pump-1", "<pump>"],
-         "kind": "episode", "stop": [at[1], pd.NaT]}
+    starts = pd.to_datetime(["2026-01-07T06:00Z", "2026-01-07T08:00Z"])
+    shown = pd.DataFrame(
+        {"id": ["a" * 32, "b" * 32], "start": starts, "sensor": ["pump-1", "<pump>"],
+         "kind": "episode", "stop": [starts[1], pd.NaT]}
     )  # fmt: skip
-    panel = desk.Answering(stream, told, who="ada")
+    panel = desk.Answering(stream, shown, who="ada")
     newest, oldest = panel.children
     text, _, false, _, why, _ = newest.children
     why.value = "cleaning"

@@ -184,12 +184,12 @@ def test_a_span_is_dragged_named_and_undone_and_a_reload_loses_nothing(url, page
     page.get_by_text("workbench | Idle").wait_for()
 
     assert kept.read_text() == before
-    missed, known, withdrawn = map(json.loads, before.splitlines())
-    assert [one["verdict"] for one in (missed, known, withdrawn)] == [
+    missed, caught, withdrawn = map(json.loads, before.splitlines())
+    assert [one["verdict"] for one in (missed, caught, withdrawn)] == [
         "missed", "known", "withdrawn",
     ]  # fmt: skip
-    assert missed["start"] < missed["stop"] < known["start"] < known["stop"]
-    assert withdrawn["alert"] == known["id"]
+    assert missed["start"] < missed["stop"] < caught["start"] < caught["stop"]
+    assert withdrawn["alert"] == caught["id"]
     page.locator(".jp-CodeCell .cm-content").nth(1).click()
     page.keyboard.press("Shift+Enter")
     if not pictured(page):

@@ -55,11 +55,11 @@ def test_a_starter_reads_the_archives_only_topic_and_all_its_numbers(project):
 
     assert notebook == project / "notebooks" / "20_wear.ipynb"
     assert params == project / "params" / "20_wear.yaml"
-    known = parameters(notebook)
-    assert known["topic"] == PUMPS
-    assert known["sensor"] == "pump"  # the only field of text, and the key
+    values = parameters(notebook)
+    assert values["topic"] == PUMPS
+    assert values["sensor"] == "pump"  # the only field of text, and the key
     assert remarks == ("sensor: pump",)
-    assert known["channels"] == [
+    assert values["channels"] == [
         "flow_l_min",
         "discharge_pressure_bar",
         "motor_current_a",
@@ -67,7 +67,7 @@ def test_a_starter_reads_the_archives_only_topic_and_all_its_numbers(project):
         "bearing_temperature_c",
     ]
     reads = load_stream(stream)
-    assert (reads.topic, reads.sensor, list(reads.channels)) == (PUMPS, "pump", known["channels"])
+    assert (reads.topic, reads.sensor, list(reads.channels)) == (PUMPS, "pump", values["channels"])
     assert reads.window == candidates._LONG[1]  # so that what `auto` chooses fits
 
 

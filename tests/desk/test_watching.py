@@ -199,27 +199,27 @@ def test_a_watch_outlives_the_job_and_shows_each_alert_once(
     watch = desk.watch(stream)
 
     job = start(stream, package=package, position="earliest", restarts=0)
-    until(watch, lambda one: len(one.alerts) > 0 and one.readers and one.beats["scored"] > 0)
+    until(watch, lambda seen: len(seen.alerts) > 0 and seen.readers and seen.beats["scored"] > 0)
     first = watch.alerts["id"].tolist()
     job.stop()
-    until(watch, lambda one: not one.readers)
+    until(watch, lambda seen: not seen.readers)
     assert "nobody reads the topic" in shown(watch)
 
     ingest_frame(scored.readings.iloc[half:], stream.topic, **sent)
-    until(watch, lambda one: one.backlog)
+    until(watch, lambda seen: seen.backlog)
     job = start(stream, package=package, position="earliest", restarts=0)
     expected = scored.detection.episodes
     last = scored.readings["event_time"].max() - pd.Timedelta("60s")
     expected = expected[expected["start"] <= last]
-    until(watch, lambda one: len(one.alerts) >= len(expected) and one.backlog == 0)
+    until(watch, lambda seen: len(seen.alerts) >= len(expected) and seen.backlog == 0)
     # the second job began anew, so its heartbeat counts all of them, some seconds later
-    until(watch, lambda one: one.beats["read"] >= len(scored.readings))
+    until(watch, lambda seen: seen.beats["read"] >= len(scored.readings))
     job.stop()
 
-    found = watch.alerts
+    alerts = watch.alerts
     assert watch.restarts == 1
-    assert set(first) < set(found["id"])
-    assert list(zip(found["sensor"], found["start"], strict=True)) == list(
+    assert set(first) < set(alerts["id"])
+    assert list(zip(alerts["sensor"], alerts["start"], strict=True)) == list(
         zip(expected["sensor"], expected["start"], strict=True)
     )
     assert re.search(r"restarts seen +1\n", shown(watch))

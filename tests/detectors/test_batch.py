@@ -14,11 +14,11 @@ def test_late_readings_are_in_no_window_and_no_episode(readings, tmp_path):
     stale = readings.iloc[100:103].assign(flow=1000.0)
     frame = pd.concat([readings.iloc[:900], stale, readings.iloc[900:]], ignore_index=True)
 
-    found = detectors.detect(package, frame, sensor="pump", lateness_ms=60_000)
+    detection = detectors.detect(package, frame, sensor="pump", lateness_ms=60_000)
 
     clean = detectors.detect(package, readings, sensor="pump")
-    assert np.flatnonzero(found.late).tolist() == [900, 901, 902]
-    np.testing.assert_array_equal(found.scores[~found.late], clean.scores)
-    assert np.isnan(found.scores[found.late]).all()
-    pd.testing.assert_frame_equal(found.episodes, clean.episodes)
+    assert np.flatnonzero(detection.late).tolist() == [900, 901, 902]
+    np.testing.assert_array_equal(detection.scores[~detection.late], clean.scores)
+    assert np.isnan(detection.scores[detection.late]).all()
+    pd.testing.assert_frame_equal(detection.episodes, clean.episodes)
     assert len(clean.episodes) > 0

@@ -36,7 +36,7 @@ def naive_episodes(times_ms, sensors, scores, threshold, rule):
 
 
 def _of_sensor(sensor, readings, threshold, rule):
-    last_n, quiet, current, found = deque(maxlen=rule.n), 0, [], []
+    last_n, quiet, current, ended = deque(maxlen=rule.n), 0, [], []
     for time, score in readings:
         above = bool(score > threshold)
         last_n.append(above)
@@ -44,11 +44,11 @@ def _of_sensor(sensor, readings, threshold, rule):
         if sum(last_n) >= rule.k or (current and quiet < rule.m):
             current.append((time, score))
         elif current:
-            found.append(_episode(sensor, current, time))
+            ended.append(_episode(sensor, current, time))
             current = []
     if current:
-        found.append(_episode(sensor, current, current[-1][0] + 1))
-    return found
+        ended.append(_episode(sensor, current, current[-1][0] + 1))
+    return ended
 
 
 def _episode(sensor, readings, stop):
@@ -72,13 +72,13 @@ def scored(draw):
 @given(scored(), st.sampled_from(RULES))
 @pytest.mark.slow
 def test_episodes_are_those_of_the_slow_twin(given, rule):
-    found = episodes(*given, 1.0, rule)
+    frame = episodes(*given, 1.0, rule)
 
     rows = zip(
-        found["sensor"],
-        *(epoch_ms(found[name]).tolist() for name in ("start", "peak_time", "stop")),
-        found["peak_score"],
-        found["readings"],
+        frame["sensor"],
+        *(epoch_ms(frame[name]).tolist() for name in ("start", "peak_time", "stop")),
+        frame["peak_score"],
+        frame["readings"],
         strict=True,
     )
     assert sorted(rows) == naive_episodes(*given, 1.0, rule)
@@ -108,11 +108,11 @@ def test_the_threshold_keeps_within_the_budget_and_the_next_lower_score_does_not
 def test_no_alerts_at_all_is_the_largest_score():
     scores = np.array([1.0, 3.0, np.nan, 2.0])
 
-    found = threshold_for_budget(
+    threshold = threshold_for_budget(
         np.arange(4), ["a"] * 4, scores, alerts_per_sensor_day=0, rule=EpisodeRule()
     )
 
-    assert found == 3.0
+    assert threshold == 3.0
 
 
 def test_a_budget_without_scores_is_refused():

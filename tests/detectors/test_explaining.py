@@ -28,10 +28,10 @@ def detector(request, readings):
 
 @pytest.fixture(scope="module")
 def windows(readings):
-    found = detectors.sliding_windows(
+    sliding = detectors.sliding_windows(
         readings, sensor="pump", time="event_time", channels=CHANNELS, window=8
     )
-    return found.values[:40]  # noqa: PD011 - an attribute of Windows
+    return sliding.values[:40]  # noqa: PD011 - an attribute of Windows
 
 
 def test_shares_are_of_a_whole_and_those_of_a_window_are_its_own(detector, windows):
@@ -159,11 +159,11 @@ def test_of_equal_times_the_reading_with_the_peak_is_explained(readings, tmp_pat
     twice = twice.reset_index(drop=True)
     twice.loc[row, "pressure"] += 50
     twice.loc[row + 1, "flow"] += 90
-    found = detectors.detect(package, twice, sensor="pump")
+    detection = detectors.detect(package, twice, sensor="pump")
 
-    shares = detectors.explain_episodes(package, twice, found.episodes, sensor="pump")
+    shares = detectors.explain_episodes(package, twice, detection.episodes, sensor="pump")
 
-    peak = row + int(np.argmax(found.scores[row : row + 2]))
+    peak = row + int(np.argmax(detection.scores[row : row + 2]))
     own = detectors.explain(detector, twice.loc[[peak], CHANNELS].to_numpy()[:, np.newaxis])
     assert len(shares) == 1
     np.testing.assert_array_equal(shares.to_numpy(), own)
@@ -179,11 +179,11 @@ def test_episodes_are_explained_at_their_peak(readings, tmp_path):
     faulty = readings.copy()
     rows = np.flatnonzero(faulty["pump"] == "b")
     faulty.loc[rows[100:110], "pressure"] += np.r_[np.full(4, 5.0), 9.0, np.full(5, 5.0)]
-    found = detectors.detect(package, faulty, sensor="pump")
+    detection = detectors.detect(package, faulty, sensor="pump")
 
-    shares = detectors.explain_episodes(package, faulty, found.episodes, sensor="pump")
+    shares = detectors.explain_episodes(package, faulty, detection.episodes, sensor="pump")
 
-    assert (found.episodes["sensor"].tolist(), len(shares)) == (["b"], 1)
+    assert (detection.episodes["sensor"].tolist(), len(shares)) == (["b"], 1)
     assert detectors.guilty(shares, 1) == [("pressure",)]
     values = faulty.loc[[rows[104]], CHANNELS].to_numpy()
     expected = np.abs(values - detector.state["median"]) / detector.state["scale"]

@@ -57,10 +57,10 @@ def edit(folder, change=None, arrays=None):
     document["arrays_sha256"] = hashlib.sha256(content).hexdigest()
     for key, value in (change or {}).items():
         *path, last = key.split("/")
-        at = document
+        part = document
         for name in path:
-            at = at[name]
-        at[last] = value
+            part = part[name]
+        part[last] = value
     (folder / "detector.json").write_text(json.dumps(document))
 
 
@@ -461,11 +461,11 @@ def tree_deeper_than_it_is_grown(folder):
     """A tree that is one long branch."""
     nodes, inner = 31, np.arange(31) % 2 == 0
     inner[-1] = False
-    at = np.arange(nodes)
+    node = np.arange(nodes)
     with_array(folder, "state.roots", np.array([0]))
     with_array(folder, "state.feature", np.where(inner, 0, -1).astype("<i4"))
-    with_array(folder, "state.left", np.where(inner, at + 1, -1).astype("<i4"))
-    with_array(folder, "state.right", np.where(inner, at + 2, -1).astype("<i4"))
+    with_array(folder, "state.left", np.where(inner, node + 1, -1).astype("<i4"))
+    with_array(folder, "state.right", np.where(inner, node + 2, -1).astype("<i4"))
     with_array(folder, "state.threshold", np.zeros(nodes))
     with_array(folder, "state.depth", np.zeros(nodes))
 
@@ -836,10 +836,10 @@ def test_whatever_is_changed_a_package_loads_or_is_refused_in_a_sentence(whole, 
     document = json.loads((tmp_path / "detector.json").read_text())
     for _ in range(data.draw(st.integers(0, 2))):
         *path, last = data.draw(st.sampled_from(list(places(document))[1:]))
-        at = document
+        part = document
         for name in path:
-            at = at[name]
-        at[last] = data.draw(VALUES)
+            part = part[name]
+        part[last] = data.draw(VALUES)
     (tmp_path / "detector.json").write_text(json.dumps(document))
 
     began = time.perf_counter()

@@ -419,11 +419,11 @@ def test_episodes_are_explained_on_the_sensors_level(plant, fitted, tmp_path):
     frame = plant.copy()
     frame.loc[frame.index[-60:], "flow"] *= 3
 
-    found = detectors.detect(package, frame, sensor="pump")
-    shares = detectors.explain_episodes(package, frame, found.episodes, sensor="pump")
-    parts = detectors.episode_contributions(package, frame, found.episodes, sensor="pump")
+    detection = detectors.detect(package, frame, sensor="pump")
+    shares = detectors.explain_episodes(package, frame, detection.episodes, sensor="pump")
+    parts = detectors.episode_contributions(package, frame, detection.episodes, sensor="pump")
 
-    assert len(found.episodes) >= 3
+    assert len(detection.episodes) >= 3
     assert (shares["flow"] == 1.0).all()
     assert all(part[0].channel == "flow" for part in parts)
 
@@ -465,8 +465,8 @@ def test_a_threshold_is_bought_by_the_sensors_that_can_alarm(plant, fitted):
 
 def test_an_evaluation_buys_its_threshold_by_the_sensors_that_can_alarm():
     """Strangers between trial and cut would dilute the budget; they are judged all the same."""
-    known = unlike(600, sizes={"small": (1.0, 0.1), "large": (2e4, 3e3)})
-    start = known["event_time"].min() + pd.Timedelta(minutes=201)
+    quiet = unlike(600, sizes={"small": (1.0, 0.1), "large": (2e4, 3e3)})
+    start = quiet["event_time"].min() + pd.Timedelta(minutes=201)
     strangers = unlike(2, sizes={f"stranger-{number}": (5, 1) for number in range(20)})
     strangers["event_time"] = start + pd.to_timedelta(
         strangers.groupby("pump").cumcount() * 40, unit="min"
@@ -474,18 +474,18 @@ def test_an_evaluation_buys_its_threshold_by_the_sensors_that_can_alarm():
     labels = pd.DataFrame(
         {
             "sensor": ["small"],
-            "start": [known["event_time"].max() - pd.Timedelta(minutes=50)],
-            "stop": [known["event_time"].max()],
+            "start": [quiet["event_time"].max() - pd.Timedelta(minutes=50)],
+            "stop": [quiet["event_time"].max()],
             "kind": ["shift"],
         }
     )
     asked = {"sensor": "pump", "alerts_per_sensor_day": 10.0, "learn": 0.5}
-    beside = pd.concat([known, strangers], ignore_index=True)
+    beside = pd.concat([quiet, strangers], ignore_index=True)
 
-    alone, together = (evaluate(SPEC, frame, labels, **asked) for frame in (known, beside))
+    alone, together = (evaluate(SPEC, frame, labels, **asked) for frame in (quiet, beside))
 
     assert together.threshold == pytest.approx(alone.threshold, rel=0.1)
-    assert np.isnan(together.scores[len(known) :]).all()
+    assert np.isnan(together.scores[len(quiet) :]).all()
     assert together.report.events == 1
 
 
@@ -551,23 +551,23 @@ def test_faults_are_planted_on_the_level_of_the_sensor_that_they_are_planted_int
     package = package_of(fitted, tmp_path / "p", threshold=6.0)
     strangers = plant.assign(pump=plant["pump"].replace("large", "a-stranger"))
 
-    found = smallest_found({"candidate": package}, plant, sensor="pump")
+    smallest = smallest_found({"candidate": package}, plant, sensor="pump")
     beside = smallest_found({"candidate": package}, strangers, sensor="pump")
 
-    assert found["candidate"].notna().any()
+    assert smallest["candidate"].notna().any()
     assert beside["candidate"].notna().any()
-    spike = found[found["kind"] == "spike"].iloc[0]
+    spike = smallest[smallest["kind"] == "spike"].iloc[0]
     assert spike["candidate"] <= 8.0  # deviations of whichever sensor, small or large
 
 
 def test_the_command_that_lists_detectors_tells_of_levels_where_there_are_any():
-    told = {
+    by_name = {
         name: CliRunner().invoke(cli, ["detectors", name], catch_exceptions=False).output
         for name in ("knn", "limits")
     }
 
-    assert "    level: each sensor against its own usual" in told["knn"]
-    assert "level:" not in told["limits"]
+    assert "    level: each sensor against its own usual" in by_name["knn"]
+    assert "level:" not in by_name["limits"]
 
 
 def test_a_package_with_another_threshold_has_the_same_levels(fitted, tmp_path):

@@ -42,7 +42,7 @@ class Clock:
             self.begin(reading)
         elif time > self.clock + self.ahead_ms:
             self.doubted.append(reading)
-            sensors = {one for _, _, one in self.doubted}
+            sensors = {item for _, _, item in self.doubted}
             most = len(self.doubted) > 1 and 2 * len(sensors) > len(set(self.recent))
             if most or len(self.doubted) == MEMORY:
                 self.believe()
@@ -50,11 +50,11 @@ class Clock:
             self.alone = None
             if time > self.clock - self.lateness_ms:
                 doubted, self.doubted = self.doubted, []
-                for one in doubted:
-                    if one[1] > time + self.ahead_ms:
-                        self.verdicts[one[0]] = "ahead"
+                for item in doubted:
+                    if item[1] > time + self.ahead_ms:
+                        self.verdicts[item[0]] = "ahead"
                     else:
-                        self.take(one)
+                        self.take(item)
             self.take(reading)
 
     def begin(self, reading):
@@ -80,22 +80,22 @@ class Clock:
 
 
 def slow(times, sensors, partition, *, lateness_ms=LATENESS_MS, ahead_ms=AHEAD_MS):
-    found = {}
+    judged = {}
     for part in sorted(set(partition)):
         clock = Clock(lateness_ms, ahead_ms)
         for reading in zip(range(len(times)), times, sensors, strict=True):
             if partition[reading[0]] == part:
                 clock.read(reading)
-        found |= clock.end()
-    return [found[number] for number in range(len(times))]
+        judged |= clock.end()
+    return [judged[number] for number in range(len(times))]
 
 
 def fast(times, sensors, partition=None, *, ahead_ms=AHEAD_MS):
-    found = arrivals(
+    arrived = arrivals(
         np.array(times), sensors, lateness_ms=LATENESS_MS, ahead_ms=ahead_ms, partition=partition
     )
     return ["late" if late else "ahead" if ahead else ""
-            for late, ahead in zip(found.late, found.ahead, strict=True)]  # fmt: skip
+            for late, ahead in zip(arrived.late, arrived.ahead, strict=True)]  # fmt: skip
 
 
 STEPS = st.sampled_from([0, 1, 1, 1, 5, 9, 10, 11, -3, -10, -11, 99, 100, 101, 400, -400, 5000])
@@ -169,7 +169,7 @@ class Said:
 
 @given(READINGS)
 def test_the_clock_that_takes_readings_one_by_one_says_the_same(readings):
-    times, sensors = timed(readings), [str(one[2]) for one in readings]
+    times, sensors = timed(readings), [str(reading[2]) for reading in readings]
     said = Said()
     clock = PartitionClock(LATENESS_MS, AHEAD_MS, said)
 
@@ -182,22 +182,26 @@ def test_the_clock_that_takes_readings_one_by_one_says_the_same(readings):
         slowly.read((number, time, sensor))
     taken = [n for n, verdict in slowly.verdicts.items() if verdict == ""]
     until = (slowly.clock or 0) - LATENESS_MS
-    assert sorted(one.number for one in due) == sorted(n for n in taken if times[n] <= until)
-    assert [one.event_ms for one in due] == sorted(one.event_ms for one in due)
+    assert sorted(reading.number for reading in due) == sorted(
+        n for n in taken if times[n] <= until
+    )
+    assert [reading.event_ms for reading in due] == sorted(reading.event_ms for reading in due)
     assert said.verdicts == {n: verdict for n, verdict in slowly.verdicts.items() if verdict}
     clock.end()
     assert said.verdicts == {n: verdict for n, verdict in slowly.end().items() if verdict}
     taken = [n for n, verdict in slowly.verdicts.items() if verdict == ""]
-    assert sorted(one.number for one in said.released) == sorted(taken)
+    assert sorted(reading.number for reading in said.released) == sorted(taken)
 
 
 @given(READINGS, st.randoms())
 def test_the_order_in_which_partitions_are_read_changes_nothing(readings, random):
     times = timed(readings)
-    sensors, partition = [one[2] for one in readings], [one[3] for one in readings]
+    sensors, partition = [item[2] for item in readings], [item[3] for item in readings]
     turns = list(partition)
     random.shuffle(turns)
-    rows = {part: [n for n, one in enumerate(partition) if one == part] for part in set(partition)}
+    rows = {
+        part: [n for n, item in enumerate(partition) if item == part] for part in set(partition)
+    }
     order = [rows[part].pop(0) for part in turns]
 
     mixed = fast(*([column[n] for n in order] for column in (times, sensors, partition)))
@@ -210,21 +214,21 @@ def test_the_order_in_which_partitions_are_read_changes_nothing(readings, random
 def test_read_by_its_clock_partitions_are_in_step(readings):
     """Then the slowest partition's watermark lets no reading of another come behind it."""
     times = timed(readings)
-    sensors, partition = [one[2] for one in readings], [one[3] for one in readings]
-    found = arrivals(
+    sensors, partition = [item[2] for item in readings], [item[3] for item in readings]
+    arrived = arrivals(
         np.array(times, dtype=np.int64), sensors, lateness_ms=LATENESS_MS, ahead_ms=AHEAD_MS,
         partition=partition,
     )  # fmt: skip
     for part in set(partition):
-        own = found.clock_ms[np.array(partition) == part]
+        own = arrived.clock_ms[np.array(partition) == part]
         assert (np.diff(own) >= 0).all()  # so that each partition stays in its own order
-    taken = ~found.left_out
+    taken = ~arrived.left_out
     newest = {}
-    for n in np.lexsort((partition, found.clock_ms)):
+    for n in np.lexsort((partition, arrived.clock_ms)):
         if taken[n]:
-            others = [one - LATENESS_MS for one in newest.values()]
+            others = [item - LATENESS_MS for item in newest.values()]
             assert not others or times[n] > min(others)
-        newest[partition[n]] = found.clock_ms[n]
+        newest[partition[n]] = arrived.clock_ms[n]
 
 
 @given(READINGS)
@@ -232,13 +236,13 @@ def test_without_a_bound_the_rule_is_that_of_late(readings):
     times, partition = timed(readings), [one[3] for one in readings]
     sensors = [one[2] for one in readings]
 
-    found = arrivals(
+    arrived = arrivals(
         np.array(times, dtype=np.int64), sensors, lateness_ms=LATENESS_MS, partition=partition
     )
 
     late = detectors.late(np.array(times, dtype=np.int64), LATENESS_MS, np.array(partition))
-    assert (found.late == late).all()
-    assert not found.ahead.any()
+    assert (arrived.late == late).all()
+    assert not arrived.ahead.any()
 
 
 def minutes(n, *, sensors=4, step_ms=50):

@@ -11,16 +11,16 @@ from workbench.errors import DetectorError, WorkbenchError
 
 
 def naive_late(times_ms, lateness_ms, partition):
-    largest, found = {}, []
+    largest, flags = {}, []
     for time, source in zip(times_ms, partition, strict=True):
-        found.append(source in largest and time <= largest[source] - lateness_ms)
+        flags.append(source in largest and time <= largest[source] - lateness_ms)
         largest[source] = max(time, largest.get(source, time))
-    return np.array(found, dtype=bool)
+    return np.array(flags, dtype=bool)
 
 
 def naive_windows(rows, times_ms, sensors, values, *, window, max_span_ms):
     """Return (row of the newest reading, window) pairs, by row."""
-    found = []
+    windows = []
     for sensor in dict.fromkeys(sensors):
         mine = [i for i in range(len(rows)) if sensors[i] == sensor]
         mine.sort(key=lambda i: times_ms[i])  # stable
@@ -29,8 +29,8 @@ def naive_windows(rows, times_ms, sensors, values, *, window, max_span_ms):
             span = times_ms[picked[-1]] - times_ms[picked[0]]
             if np.isnan(values[picked]).any() or (max_span_ms is not None and span > max_span_ms):
                 continue
-            found.append((rows[picked[-1]], values[picked]))
-    return sorted(found, key=lambda one: one[0])
+            windows.append((rows[picked[-1]], values[picked]))
+    return sorted(windows, key=lambda one: one[0])
 
 
 class Newest:
@@ -61,7 +61,7 @@ def frames(draw):
 @given(frames(), st.integers(1, 5), st.sampled_from([None, 0.005, 0.02]))
 @pytest.mark.slow
 def test_windows_are_those_of_the_slow_twin(frame, window, max_span_s):
-    found = sliding_windows(
+    windows = sliding_windows(
         frame,
         sensor="pump",
         time="t",
@@ -78,8 +78,8 @@ def test_windows_are_those_of_the_slow_twin(frame, window, max_span_s):
         window=window,
         max_span_ms=None if max_span_s is None else round(max_span_s * 1000),
     )
-    assert found.rows.tolist() == [row for row, _ in expected]
-    for values, (_, wanted) in zip(found.values, expected, strict=True):
+    assert windows.rows.tolist() == [row for row, _ in expected]
+    for values, (_, wanted) in zip(windows.values, expected, strict=True):
         np.testing.assert_array_equal(values, wanted)
 
 
@@ -87,10 +87,10 @@ def test_windows_are_those_of_the_slow_twin(frame, window, max_span_s):
 @given(frames(), st.integers(1, 10))
 @pytest.mark.slow
 def test_late_is_judged_per_partition_as_by_the_slow_twin(frame, lateness_ms):
-    found = late(frame["t"].to_numpy(), lateness_ms, frame["partition"].to_numpy())
+    flags = late(frame["t"].to_numpy(), lateness_ms, frame["partition"].to_numpy())
 
     expected = naive_late(frame["t"].tolist(), lateness_ms, frame["partition"].tolist())
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(flags, expected)
 
 
 @settings(max_examples=30)

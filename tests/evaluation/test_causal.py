@@ -71,16 +71,16 @@ def test_a_wrong_specification_is_refused_by_name(frame):
 
 
 def naive_surprise(scores, memory):
-    found = []
+    surprises = []
     for row, score in enumerate(scores):
         past = scores[max(0, row - memory) : row]
         past = past[~np.isnan(past)]
         if np.isnan(score) or len(past) < 20:
-            found.append(0.0)
+            surprises.append(0.0)
             continue
         spread = past.std(ddof=1) + 0.05 * abs(past.mean())
-        found.append(np.log1p(max(0.0, (score - past.mean()) / max(spread, 1e-9))))
-    return found
+        surprises.append(np.log1p(max(0.0, (score - past.mean()) / max(spread, 1e-9))))
+    return surprises
 
 
 def naive_onsets(scores, quiet):

@@ -42,19 +42,19 @@ def test_the_format_of_tsb_ad_says_what_is_learnt_from(tsb):
 
 
 def test_a_series_that_is_refused_ends_nothing_and_floors_stand_in_every_table(tsb):
-    found = benchmark(SPEC, tsb)
+    outcome = benchmark(SPEC, tsb)
 
-    assert {row["detector"] for row in found.rows} == {
+    assert {row["detector"] for row in outcome.rows} == {
         "random", "constant", "robust_z", "windowed_pca", "knn",
     }  # fmt: skip
-    by_name = {row["detector"]: row["vus_pr"] for row in found.rows}
+    by_name = {row["detector"]: row["vus_pr"] for row in outcome.rows}
     assert by_name["knn"] > 2 * by_name["random"]
-    assert list(found.refused) == ["002_Flat_id_1_tr_300_1st_450"]
+    assert list(outcome.refused) == ["002_Flat_id_1_tr_300_1st_450"]
     result = CliRunner().invoke(command, [str(tsb), "--json"])
     assert result.exit_code == 1
     told = json.loads(result.stdout)
     assert told["leaderboard"][0]["detector"] in ("auto", "robust_z")
-    assert list(told["refused"]) == list(found.refused)
+    assert list(told["refused"]) == list(outcome.refused)
 
 
 def test_a_folder_with_a_labels_file_has_times_and_sensors(tmp_path):
@@ -67,11 +67,11 @@ def test_a_folder_with_a_labels_file_has_times_and_sensors(tmp_path):
         f"sensor,start,stop\nm1,{times[450].isoformat()},{times[465].isoformat()}\n"
     )
 
-    found = benchmark(SPEC, tmp_path, learn=0.6)
+    outcome = benchmark(SPEC, tmp_path, learn=0.6)
 
-    assert {row["series"] for row in found.rows} == {"m1"}
-    assert found.quiet == ("m2",)
-    assert list(found.refused) == ["m3.csv"]
+    assert {row["series"] for row in outcome.rows} == {"m1"}
+    assert outcome.quiet == ("m2",)
+    assert list(outcome.refused) == ["m3.csv"]
 
 
 def test_later_readings_change_no_earlier_score(tsb):

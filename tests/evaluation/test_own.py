@@ -45,32 +45,32 @@ def frames(folder):
 
 def test_faults_that_show_are_found_at_the_threshold_fixed_before(folder):
     labels = read_labels(folder / "labels.csv")
-    found = [evaluate(SPEC, frame, labels, sensor="sensor") for frame in frames(folder)]
-    report = joined([one.report for one in found])
+    outcomes = [evaluate(SPEC, frame, labels, sensor="sensor") for frame in frames(folder)]
+    report = joined([one.report for one in outcomes])
     assert (report.events, report.found) == (2, 2)
     assert report.delay_median_s == 0
     assert report.sensor_days == pytest.approx(5, abs=0.1)
-    assert [row["detector"] for row in found[0].rows] == ["random", "constant", "robust_z"]
-    assert found[0].rows[2]["vus_pr"] > 0.6
+    assert [row["detector"] for row in outcomes[0].rows] == ["random", "constant", "robust_z"]
+    assert outcomes[0].rows[2]["vus_pr"] > 0.6
 
 
 def test_events_found_at_a_budget_of_false_alerts(folder):
     labels = read_labels(folder / "labels.csv")
     frame = frames(folder)[0]
-    found = evaluate(SPEC, frame, labels, sensor="sensor")
+    outcome = evaluate(SPEC, frame, labels, sensor="sensor")
     times = frame["event_time"].to_numpy(dtype="datetime64[ms]").astype(np.int64)
     span = (pd.Timestamp("2026-01-07T12:00Z"), pd.Timestamp("2026-01-10T00:05Z"))
     asked = {"span": span, "names": ["one"], "labels": labels}
     sensors = frame["sensor"].to_numpy()
-    at = recall_at(times, sensors, found.scores, false_per_sensor_day=0, **asked)
+    at = recall_at(times, sensors, outcome.scores, false_per_sensor_day=0, **asked)
     assert (at.recall, at.report.false_alerts) == (1.0, 0)
-    blind = recall_at(times, sensors, -found.scores, false_per_sensor_day=0, **asked)
+    blind = recall_at(times, sensors, -outcome.scores, false_per_sensor_day=0, **asked)
     assert blind.recall == 0.0
     with pytest.raises(EvaluationError) as caught:
-        recall_at(times, sensors, found.scores * np.nan, false_per_sensor_day=0, **asked)
+        recall_at(times, sensors, outcome.scores * np.nan, false_per_sensor_day=0, **asked)
     assert str(caught.value) == f"none of {len(frame)} readings has a score"
     with pytest.raises(EvaluationError) as caught:
-        recall_at(times, sensors, found.scores, false_per_sensor_day=-1, **asked)
+        recall_at(times, sensors, outcome.scores, false_per_sensor_day=-1, **asked)
     assert str(caught.value) == "the budget is -1 false alerts, not >= 0"
 
 
@@ -78,11 +78,11 @@ def test_a_quiet_series_has_no_row_but_its_false_alerts_count(folder):
     labels = read_labels(folder / "labels.csv")
     quiet = frames(folder)[0].assign(sensor="three")
 
-    found = evaluate(SPEC, quiet, labels, sensor="sensor")
+    outcome = evaluate(SPEC, quiet, labels, sensor="sensor")
 
-    assert found.rows == []
-    assert (found.report.events, found.report.found) == (0, 0)
-    assert found.report.false_alerts == found.report.alerts > 0
+    assert outcome.rows == []
+    assert (outcome.report.events, outcome.report.found) == (0, 0)
+    assert outcome.report.false_alerts == outcome.report.alerts > 0
 
 
 def run(folder, *more):
@@ -93,17 +93,17 @@ def run(folder, *more):
 def test_the_command_prints_the_board_with_floors_and_the_alerts(folder):
     result = run(folder, "--json")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert found["leaderboard"][0]["detector"] == "robust_z"
-    assert {row["detector"] for row in found["leaderboard"]} == {"robust_z", "random", "constant"}
-    assert found["alerts"]["recall"] == 1.0
+    printed = json.loads(result.stdout)
+    assert printed["leaderboard"][0]["detector"] == "robust_z"
+    assert {row["detector"] for row in printed["leaderboard"]} == {"robust_z", "random", "constant"}
+    assert printed["alerts"]["recall"] == 1.0
     assert "recall" in run(folder).output
 
 
 def test_every_figure_is_told_with_its_interval_beside_both_floors(folder):
-    found = json.loads(run(folder, "--json", "--false-alerts-per-sensor-day", "0").stdout)
+    printed = json.loads(run(folder, "--json", "--false-alerts-per-sensor-day", "0").stdout)
 
-    figures = pd.DataFrame(found["figures"])
+    figures = pd.DataFrame(printed["figures"])
     assert list(figures["figure"].unique()) == [
         "vus_pr", "auc_pr", "recall", "precision", "delay_median_s", "delay_p90_s",
         "false_alerts_per_sensor_day", "alarm_share", "f1_pointwise", "nab", "recall_at_budget",
@@ -112,7 +112,7 @@ def test_every_figure_is_told_with_its_interval_beside_both_floors(folder):
     own = figures[figures["detector"] == "robust_z"].set_index("figure")
     assert own.loc["recall", ["mean", "median", "low", "high", "wins"]].tolist() == [1, 1, 1, 1, 2]
     assert own.loc["delay_median_s", "mean"] == 0
-    false = found["alerts"]["false_alerts"] / 2  # per sensor; each costs 0.11 of two points
+    false = printed["alerts"]["false_alerts"] / 2  # per sensor; each costs 0.11 of two points
     assert own.loc["nab", "mean"] == pytest.approx(100 - 5.5 * false, abs=2)
     assert own.loc["recall_at_budget", "mean"] == 1
     floors = figures[figures["figure"] == "recall_at_budget"].set_index("detector")
@@ -127,18 +127,18 @@ def test_rule_and_budget_of_the_file_are_judged_and_an_option_goes_before(folder
     plain = json.loads(run(folder, "--json").stdout)
     (folder / "spec.yaml").write_text(SPEC_FILE + json.dumps(asked)[1:-1].replace(", ", "\n"))
 
-    told = run(folder, "--json")
+    result = run(folder, "--json")
     by_option = json.loads(run(folder, "--json", "--alerts-per-sensor-day", str(1 / 7)).stdout)
 
     labels, rule = read_labels(folder / "labels.csv"), EpisodeRule(2, 3, 4)
-    for budget, figures in ((2, json.loads(told.stdout)), (1 / 7, by_option)):
+    for budget, figures in ((2, json.loads(result.stdout)), (1 / 7, by_option)):
         report = joined(
             [evaluate(SPEC, frame, labels, sensor="sensor", rule=rule, alerts_per_sensor_day=budget)
              .report for frame in frames(folder)]
         )  # fmt: skip
         assert figures["alerts"]["alerts"] == report.alerts
         assert figures["alerts"] != plain["alerts"]
-    assert told.stderr == ""
+    assert result.stderr == ""
 
 
 def test_with_a_refit_policy_threshold_and_alarms_are_those_of_the_replay(folder):
@@ -165,14 +165,14 @@ def test_with_a_refit_policy_threshold_and_alarms_are_those_of_the_replay(folder
 
 
 def test_readings_under_an_alarm_are_counted_one_by_one_too(folder):
-    found = json.loads(run(folder, "--json").stdout)
+    printed = json.loads(run(folder, "--json").stdout)
 
-    figures = pd.DataFrame(found["figures"]).query("detector == 'robust_z'").set_index("figure")
+    figures = pd.DataFrame(printed["figures"]).query("detector == 'robust_z'").set_index("figure")
     assert 0.8 < figures.loc["f1_pointwise", "mean"] <= 1
-    assert found["alerts"]["f1_pointwise"] == pytest.approx(
+    assert printed["alerts"]["f1_pointwise"] == pytest.approx(
         figures.loc["f1_pointwise", "mean"], abs=0.1
     )
-    assert 0 <= found["alerts"]["alarm_share"] < 0.02
+    assert 0 <= printed["alerts"]["alarm_share"] < 0.02
 
 
 def test_a_series_that_is_refused_is_told_at_the_end_and_ends_nothing(folder):

@@ -23,7 +23,7 @@ def test_at_one_false_alert_per_pump_and_week_nine_in_ten_faults_are_found():
     fitted = detectors.fit(spec, training, sensor="pump")
     readings = readings[~detectors.late(detectors.epoch_ms(readings["event_time"]), 60_000)]
 
-    found = evaluation.recall_at(
+    caught = evaluation.recall_at(
         detectors.epoch_ms(readings["event_time"]),
         readings["pump"].to_numpy(),
         detectors.score_readings(fitted, readings, sensor="pump"),
@@ -34,7 +34,7 @@ def test_at_one_false_alert_per_pump_and_week_nine_in_ten_faults_are_found():
         rule=detectors.EpisodeRule(k=3, n=5, m=10),
     )
 
-    assert found.recall >= 0.9
-    kinds = found.report.kinds.set_index("kind")["recall"]
+    assert caught.recall >= 0.9
+    kinds = caught.report.kinds.set_index("kind")["recall"]
     assert kinds["blocked_filter"] >= 0.9  # each channel alone looks usual
     assert kinds["stuck_sensor"] >= 0.9

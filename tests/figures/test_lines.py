@@ -66,10 +66,10 @@ def test_a_thinned_line_keeps_the_ends_and_extremes_of_every_column():
     rng = np.random.default_rng(7)
     times, values = np.arange(20_000) + rng.uniform(0, 1, 20_000), rng.normal(size=20_000)
 
-    at, drawn = envelope(times, values, columns=50)
+    drawn_times, drawn = envelope(times, values, columns=50)
 
     column = np.minimum(((times - times[0]) / (times[-1] - times[0]) * 50).astype(int), 49)
-    kept = np.minimum(((at - times[0]) / (times[-1] - times[0]) * 50).astype(int), 49)
+    kept = np.minimum(((drawn_times - times[0]) / (times[-1] - times[0]) * 50).astype(int), 49)
     for one in range(50):
         own, thin = values[column == one], drawn[kept == one]
         assert (thin[0], thin.min(), thin.max(), thin[-1]) == (

@@ -91,15 +91,19 @@ def test_look_counts_what_arrived(store):
 
 @pytest.mark.notebook
 def test_prototype_shows_how_each_idea_fails(store):
-    found = runs.train("notebooks/10_prototype.ipynb", {}, store=store).metrics
+    metrics = runs.train("notebooks/10_prototype.ipynb", {}, store=store).metrics
 
-    assert found["events"] == 6
-    assert [found[f"found_{name}"] for name in ("level", "change", "relation")] == [4, 3, 6]
-    assert [found[f"false_alerts_{name}"] for name in ("level", "change", "relation")] == [1, 6, 7]
-    assert found["delay_median_s_level"] > 10 * found["delay_median_s_relation"]
-    assert found["change_false_after_a_fault"] == 5  # what ends is a step, too
-    assert found["false_in_the_morning"] == 5  # a bearing warms up later than the load
-    assert found["morning_without_bearing_temperature_c"] <= 1
+    assert metrics["events"] == 6
+    assert [metrics[f"found_{name}"] for name in ("level", "change", "relation")] == [4, 3, 6]
+    assert [metrics[f"false_alerts_{name}"] for name in ("level", "change", "relation")] == [
+        1,
+        6,
+        7,
+    ]
+    assert metrics["delay_median_s_level"] > 10 * metrics["delay_median_s_relation"]
+    assert metrics["change_false_after_a_fault"] == 5  # what ends is a step, too
+    assert metrics["false_in_the_morning"] == 5  # a bearing warms up later than the load
+    assert metrics["morning_without_bearing_temperature_c"] <= 1
 
 
 @pytest.mark.notebook
@@ -217,13 +221,13 @@ def test_plain_ideas_find_the_failures_of_a_real_machine(store):
     if not evaluation.nab_folder().is_dir():
         pytest.skip(f"NAB is not at {evaluation.nab_folder()}: set WORKBENCH_NAB")
 
-    found = runs.train("notebooks/70_machine_temperature.ipynb", {}, store=store).metrics
+    metrics = runs.train("notebooks/70_machine_temperature.ipynb", {}, store=store).metrics
 
-    assert found["readings"] == 22_695
-    assert [found[f"found_{name}"] for name in ("level", "change", "shape")] == [4, 2, 4]
-    assert [found[f"false_alerts_{name}"] for name in ("level", "change", "shape")] == [5, 8, 4]
-    assert found["best"] == "level"
-    assert found["vus_pr_level"] == pytest.approx(0.618, abs=0.001)
+    assert metrics["readings"] == 22_695
+    assert [metrics[f"found_{name}"] for name in ("level", "change", "shape")] == [4, 2, 4]
+    assert [metrics[f"false_alerts_{name}"] for name in ("level", "change", "shape")] == [5, 8, 4]
+    assert metrics["best"] == "level"
+    assert metrics["vus_pr_level"] == pytest.approx(0.618, abs=0.001)
 
 
 @pytest.mark.notebook

@@ -73,26 +73,27 @@ def test_the_command_line_lists_sorts_selects_compares_and_removes(project):
     ).output.splitlines()
     assert best[1].startswith(rows[2]["run"])
 
-    one, other = rows[1]["run"], rows[2]["run"]
-    told = [
-        json.loads(line) for line in call("runs", "diff", one, other, "--json").output.splitlines()
+    first, other = rows[1]["run"], rows[2]["run"]
+    differences = [
+        json.loads(line)
+        for line in call("runs", "diff", first, other, "--json").output.splitlines()
     ]
-    assert told[0] == {"what": "parameter", "name": "window", one: "11", other: "10"}
-    assert {row["name"] for row in told} == {"window", "recall", "delay_median_s"}
+    assert differences[0] == {"what": "parameter", "name": "window", first: "11", other: "10"}
+    assert {row["name"] for row in differences} == {"window", "recall", "delay_median_s"}
 
-    shown = json.loads(call("runs", "show", one.partition("-")[2], "--json").output)
+    shown = json.loads(call("runs", "show", first.partition("-")[2], "--json").output)
     assert shown["params"]["window"] == 11
-    assert "window: 11" in call("runs", "show", one).output
+    assert "window: 11" in call("runs", "show", first).output
 
-    asked = call("runs", "rm", one, one[:-1], input="n\n")
+    asked = call("runs", "rm", first, first[:-1], input="n\n")
     assert asked.exit_code == 1
     assert asked.stderr.splitlines()[:2] == [
-        f"{one} complete  notebooks/20_try.ipynb  params/20_try-a.yaml",
+        f"{first} complete  notebooks/20_try.ipynb  params/20_try-a.yaml",
         "delete 1 of the runs? [y/N]: n",
     ]
-    assert one in call("runs").output
-    assert call("runs", "rm", "--yes", one).output == f"removed {one}\n"
-    assert one not in call("runs").output
+    assert first in call("runs").output
+    assert call("runs", "rm", "--yes", first).output == f"removed {first}\n"
+    assert first not in call("runs").output
 
 
 def test_what_is_not_there_is_answered_with_the_nearest(project):

@@ -23,10 +23,10 @@ def test_a_result_is_that_of_workbench_sql(serve, connect, binary):
     text = f"from pumps select pump, event_time, vibration_mm_s where {DAY} order by all"
     server = serve()
 
-    found = connect(server).cursor(binary=binary).execute(text).fetchall()
+    answer = connect(server).cursor(binary=binary).execute(text).fetchall()
 
-    assert found == rows(server.url, text)
-    assert len(found) > 8000
+    assert answer == rows(server.url, text)
+    assert len(answer) > 8000
 
 
 VALUES = [

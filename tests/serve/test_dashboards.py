@@ -113,17 +113,17 @@ def test_a_running_stream_is_shown(serve, connect, stream_bucket, tmp_path_facto
     server = serve(stream_bucket, cache=tmp_path_factory.mktemp("columns"))
     connection = connect(server)
     begun = dt.datetime(2026, 1, 6, 1, tzinfo=dt.UTC)
-    at = begun.timestamp()
+    start_s = begun.timestamp()
 
     shown = {
         title: ask(connection, expanded(text, values_of("stream")))[1]
         for title, text in queries("stream")
     }
 
-    assert shown["Alerts begun"] == [(at, "pump-1", 1)]
-    assert shown["Peak score over its threshold"] == [(at, "pump-1", 2.0)]
-    assert shown["Lag: from the start of an alert to its first message"] == [(at, 7.0)]
-    assert shown["Readings of the job"] == [(at, 60, 60, 60, 60, 60, 60)]
+    assert shown["Alerts begun"] == [(start_s, "pump-1", 1)]
+    assert shown["Peak score over its threshold"] == [(start_s, "pump-1", 2.0)]
+    assert shown["Lag: from the start of an alert to its first message"] == [(start_s, 7.0)]
+    assert shown["Readings of the job"] == [(start_s, 60, 60, 60, 60, 60, 60)]
     ended = begun + dt.timedelta(minutes=10)
     row = ("pump-1", "detector", "closed", begun, ended, 6.0, 3.0, "abc", "a")
     assert shown["Alerts"] == [row]

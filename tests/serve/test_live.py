@@ -215,12 +215,12 @@ def test_of_a_span_only_what_may_hold_it_is_read_from_the_broker(live, connect):
     assert numbers(connection, "long") == list(range(20_000))
     hour = "event_time >= '2026-01-10' and event_time < '2026-01-10 01:00'"
 
-    found = numbers(connection, "long", hour)
+    minutes = numbers(connection, "long", hour)
     first = messages_read(connection)
     send(full("long"), range(20_000, 20_010))
     last = numbers(connection, "long", f"i >= 0 and event_time >= '{stamp(20_000)}'")
 
-    assert found == list(range(9 * 1440, 9 * 1440 + 60))
+    assert minutes == list(range(9 * 1440, 9 * 1440 + 60))
     assert 60 <= first < 10_000
     assert (last, messages_read(connection) < 10_000) == (list(range(20_000, 20_010)), True)
 

@@ -142,9 +142,9 @@ def test_a_parameter_has_the_type_of_what_it_stands_beside(serve, condition, typ
         client.send(b"P", b"\0" + text.encode() + b"\0\0\0")
         client.send(b"D", b"S\0")
         client.send(b"S")
-        told = dict(client.until(b"Z"))
+        answers = dict(client.until(b"Z"))
 
-    count, *oids = struct.unpack(f"!h{len(types)}I", told[b"t"])
+    count, *oids = struct.unpack(f"!h{len(types)}I", answers[b"t"])
     assert oids == types
     assert count == len(types)
-    assert told[b"T"].startswith(struct.pack("!h", 2) + b"event_time\0")
+    assert answers[b"T"].startswith(struct.pack("!h", 2) + b"event_time\0")

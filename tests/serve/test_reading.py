@@ -70,13 +70,13 @@ def test_a_column_that_was_damaged_or_deleted_in_the_cache_is_decoded_again(
     serve, connect, tmp_path
 ):
     connection = connect(serve(cache=tmp_path))
-    known = connection.execute(TEXT).fetchone()
+    before = connection.execute(TEXT).fetchone()
     files = sorted(tmp_path.glob("*.arrow"))
 
     files[0].unlink()
     files[1].write_bytes(b"ARROW1 and no more")
 
-    assert connection.execute(TEXT).fetchone() == known
+    assert connection.execute(TEXT).fetchone() == before
     assert bytes_read(connection) > 0
 
 

@@ -255,14 +255,14 @@ def test_the_connection_is_encrypted_where_there_is_a_certificate(serve, connect
     subprocess.run(order, check=True, capture_output=True)
     server = serve(passwords={"w": "secret"}, **files)
 
-    known = {"password": "secret", "sslrootcert": str(files["certificate"])}
-    connection = connect(server, sslmode="verify-full", **known)
+    login = {"password": "secret", "sslrootcert": str(files["certificate"])}
+    connection = connect(server, sslmode="verify-full", **login)
 
     assert connection.execute("select count(*) from pumps").fetchone() == (120045,)
     assert connection.pgconn.ssl_in_use
     server.tls_only = True  # as on another address
     with pytest.raises(psycopg.OperationalError, match="by TLS only"):
-        connect(server, sslmode="disable", **known)
+        connect(server, sslmode="disable", **login)
 
 
 @pytest.mark.parametrize(

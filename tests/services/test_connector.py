@@ -24,14 +24,16 @@ def send_one_batch(topic):
         )
         ids = []
         for n in range(MESSAGES):
-            producer.send_async(json.dumps({"n": n}).encode(), lambda _, one: ids.append(one))
+            producer.send_async(
+                json.dumps({"n": n}).encode(), lambda _, message_id: ids.append(message_id)
+            )
         producer.flush()
         producer.send_async(json.dumps({"n": MESSAGES}).encode(), None)
         producer.flush()
-    assert len({(one.ledger_id(), one.entry_id()) for one in ids}) == 1
+    assert len({(message_id.ledger_id(), message_id.entry_id()) for message_id in ids}) == 1
 
 
-def slow_job(topic, folder, jars, known, *, savepoint=None):
+def slow_job(topic, folder, jars, addresses, *, savepoint=None):
     """Start a job that numbers what it reads, 10 ms each, and writes TOPIC-out."""
     from pyflink.table import DataTypes
     from pyflink.table.udf import udf
@@ -46,7 +48,7 @@ def slow_job(topic, folder, jars, known, *, savepoint=None):
         python__fn_execution__arrow__batch__size="10",
         **resumed,
     )
-    ends = f"'connector' = 'pulsar', 'service-url' = '{known.broker}', 'format' = 'json'"
+    ends = f"'connector' = 'pulsar', 'service-url' = '{addresses.broker}', 'format' = 'json'"
     env.execute_sql(
         f"CREATE TEMPORARY TABLE readings (n BIGINT, arrived AS PROCTIME()) WITH ({ends}, "
         f"'topics' = '{topic}', 'source.start.message-id' = 'earliest', "
@@ -64,7 +66,7 @@ def slow_job(topic, folder, jars, known, *, savepoint=None):
     ).get_job_client()
 
 
-def through_savepoint(build, folder, known):
+def through_savepoint(build, folder, addresses):
     """Stop a job within a batch and start it anew; return the rows before and after."""
     jars = artifacts.fetch("connector") if build == "released" else connector_jars()
     topic = f"persistent://public/default/batch-{build}"
@@ -72,10 +74,10 @@ def through_savepoint(build, folder, known):
     with connect() as client:
         client.create_producer(f"{topic}-out").close()
         reader = client.create_reader(f"{topic}-out", pulsar.MessageId.earliest)
-        first = slow_job(topic, folder, jars, known)
+        first = slow_job(topic, folder, jars, addresses)
         before = read(reader, 150)
         savepoint = first.stop_with_savepoint(False, folder.as_uri()).result()
-        second = slow_job(topic, folder, jars, known, savepoint=savepoint)
+        second = slow_job(topic, folder, jars, addresses, savepoint=savepoint)
         after = read(reader, MESSAGES)
         second.cancel().result()
     return before, after
@@ -83,10 +85,10 @@ def through_savepoint(build, folder, known):
 
 def read(reader, last):
     """Read until a row with this number or a later one."""
-    found = []
-    while not found or found[-1]["n"] < last:
-        found.append(json.loads(reader.read_next(180_000).data()))
-    return found
+    rows = []
+    while not rows or rows[-1]["n"] < last:
+        rows.append(json.loads(reader.read_next(180_000).data()))
+    return rows
 
 
 @pytest.mark.flink
@@ -100,13 +102,13 @@ def test_a_job_restored_within_a_batch_goes_on_with_it(services, tmp_path, build
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         before, after = pool.apply(through_savepoint, (build, tmp_path, services))
 
-    seen = {one["n"] for one in before + after}
+    seen = {row["n"] for row in before + after}
     if build == "released":
         assert len(seen) < MESSAGES  # how many depends on when the savepoint was taken
     else:
         assert seen == set(range(MESSAGES + 1))
         # the restored job numbers on where the checkpoint was: nothing is counted twice
-        assert {one["place"] - one["n"] for one in before + after} == {1}
+        assert {row["place"] - row["n"] for row in before + after} == {1}
 
 
 @pytest.mark.slow

@@ -55,12 +55,12 @@ def test_a_second_up_changes_nothing(services):
 
     after = room.up()
 
-    assert [one.pids for one in after] == [one.pids for one in before]
-    assert [(one.name, one.state, one.detail) for one in after] == [
+    assert [service.pids for service in after] == [service.pids for service in before]
+    assert [(service.name, service.state, service.detail) for service in after] == [
         ("s3", "up", ""),
         ("pulsar", "up", ""),
     ]
-    assert [one.address for one in after] == [services.s3_endpoint, services.broker]
+    assert [service.address for service in after] == [services.s3_endpoint, services.broker]
 
 
 @pytest.mark.pulsar
@@ -130,13 +130,13 @@ def test_the_s3_endpoint_comes_up_keeps_its_objects_and_leaves_no_process(own_ho
 
 def test_a_port_in_use_is_one_clear_line_before_anything_starts(own_home):
     with state.locked(), socket.socket() as other:
-        known = state.load()
-        state.save(known)
-        port = known["ports"]["s3"]
+        record = state.load()
+        state.save(record)
+        port = record["ports"]["s3"]
         other.bind(("127.0.0.1", port))
         other.listen()
         with pytest.raises(ServicesError) as error:
-            control._check_ports("s3", known)
+            control._check_ports("s3", record)
 
     name = psutil.Process().name()
     assert str(error.value) == (

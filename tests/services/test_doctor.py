@@ -81,11 +81,11 @@ def test_a_full_disk_is_told_before_it_is_full(own_home, monkeypatch, free, leve
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, free * GIB))
 
-    found = finding("disk")
+    disk = finding("disk")
 
     more = "" if level == "ok" else ", 5 GiB are comfortable"
-    assert (found.state, found.found) == (level, f"{free:.1f} GiB free for {own_home}{more}")
-    assert found.mend == ("" if level == "ok" else "make room")
+    assert (disk.state, disk.found) == (level, f"{free:.1f} GiB free for {own_home}{more}")
+    assert disk.mend == ("" if level == "ok" else "make room")
 
 
 def test_a_folder_that_cannot_be_written_is_told(own_home, monkeypatch):
@@ -131,25 +131,25 @@ def test_a_damaged_record_is_told(own_home):
     own_home.mkdir()
     state.path().write_text('{"ports": []}')
 
-    found = finding("record")
+    record = finding("record")
 
-    assert found.state == "wrong"
-    assert found.found.startswith("the record of the local services is damaged: ")
+    assert record.state == "wrong"
+    assert record.found.startswith("the record of the local services is damaged: ")
 
 
 @pytest.mark.slow
 def test_a_port_in_use_is_told(own_home):
     with state.locked(), socket.socket() as other:
-        known = state.load()
-        state.save(known)
-        other.bind(("127.0.0.1", known["ports"]["s3"]))
+        record = state.load()
+        state.save(record)
+        other.bind(("127.0.0.1", record["ports"]["s3"]))
         other.listen()
 
-        found = finding("s3")
+        answer = finding("s3")
 
-    assert found.state == "wrong"
-    assert found.found.startswith(f"down, port {known['ports']['s3']} is in use by process ")
-    assert found.mend == f"end that process, or write another port to {own_home}/services.json"
+    assert answer.state == "wrong"
+    assert answer.found.startswith(f"down, port {record['ports']['s3']} is in use by process ")
+    assert answer.mend == f"end that process, or write another port to {own_home}/services.json"
 
 
 def test_a_broker_that_does_not_answer_is_told(own_home, monkeypatch):
@@ -211,11 +211,11 @@ def test_all_is_well_while_the_services_run(services):
 def test_wrong_credentials_are_told(services, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "guessed")
 
-    found = finding("archive")
+    answer = finding("archive")
 
-    assert found.state == "wrong"
-    assert found.found.startswith("s3://offload: An error occurred (SignatureDoesNotMatch)")
-    assert "guessed" not in found.found
+    assert answer.state == "wrong"
+    assert answer.found.startswith("s3://offload: An error occurred (SignatureDoesNotMatch)")
+    assert "guessed" not in answer.found
 
 
 @pytest.mark.pulsar

@@ -242,10 +242,10 @@ def read(path, **options):
      "excel.xlsx", "excel-called.csv"],
 )  # fmt: skip
 def test_what_says_the_same_is_read_the_same(export, name):
-    found = read(export(name, CORPUS[name]))
+    rows = read(export(name, CORPUS[name]))
 
-    assert found["time"].tolist() == TIMES.tolist()
-    assert (found["pump"].tolist(), found["bar"].tolist()) == (["P1"] * 3, BARS)
+    assert rows["time"].tolist() == TIMES.tolist()
+    assert (rows["pump"].tolist(), rows["bar"].tolist()) == (["P1"] * 3, BARS)
 
 
 @pytest.mark.parametrize("space", [" ", "\u00a0", "\u202f", "\u2009"])
@@ -656,11 +656,11 @@ def test_texts_beside_typed_numbers_have_the_marks_that_are_told(export, written
     files = {"parquet": parquet, "arrow": arrow, "xlsx": workbook}
     table = TYPED if written == "frame" else export(f"a.{written}", files[written](TYPED))
 
-    found = read(table, sensor=None, values=["*"], form=TWO_MARKS)
+    rows = read(table, sensor=None, values=["*"], form=TWO_MARKS)
 
-    assert found["number"].tolist() == [1.25, 1234.5]
-    assert found["text"].tolist() == [1234.5, 7.0]
-    assert found["whole"].tolist() == [1234.0, -2000.0]
+    assert rows["number"].tolist() == [1.25, 1234.5]
+    assert rows["text"].tolist() == [1234.5, 7.0]
+    assert rows["whole"].tolist() == [1234.0, -2000.0]
 
 
 def test_a_cell_of_text_in_a_column_of_numbers_has_the_marks_that_are_told(export):

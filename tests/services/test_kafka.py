@@ -109,11 +109,11 @@ def test_flink_is_told_where_the_secrets_are_and_none_of_them(config):
         "# of the plant\nsecurity.protocol = SASL_SSL\nsasl.mechanism:SCRAM-SHA-512\n" + JAAS
     )
 
-    told = door.flink_settings()
+    settings = door.flink_settings()
 
-    assert "planted" not in str(told)
-    assert told.pop("config.providers.file.class").endswith("FileConfigProvider")
-    assert told == {
+    assert "planted" not in str(settings)
+    assert settings.pop("config.providers.file.class").endswith("FileConfigProvider")
+    assert settings == {
         "bootstrap.servers": "kafka.example:9093",
         "config.providers": "file",
         "security.protocol": f"${{file:{path}:security.protocol}}",

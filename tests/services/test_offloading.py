@@ -154,13 +154,13 @@ def test_a_bucket_that_the_broker_does_not_find_is_told_as_it_says(services, mon
 
 
 @pytest.mark.parametrize(
-    ("archive", "told"), [("data/archive", "data/archive"), ("", "no archive")]
+    ("archive", "name"), [("data/archive", "data/archive"), ("", "no archive")]
 )
-def test_without_a_bucket_nothing_is_offloaded(tmp_path, monkeypatch, archive, told):
+def test_without_a_bucket_nothing_is_offloaded(tmp_path, monkeypatch, archive, name):
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
     monkeypatch.setenv("WORKBENCH_ARCHIVE", archive)
 
     assert refusal("pumps") == (
-        f"cannot verify what is offloaded: {told} is no bucket\n"
+        f"cannot verify what is offloaded: {name} is no bucket\n"
         "  set WORKBENCH_ARCHIVE to s3://BUCKET, the one that the broker offloads to"
     )

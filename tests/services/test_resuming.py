@@ -41,14 +41,14 @@ def readings(n, sensors=5):
 
 def values(topic):
     """Return what the topic holds, by sensor, in its order."""
-    found = defaultdict(list)
+    by_key = defaultdict(list)
     with connect() as client:
         for part in partitions(topic):
             reader = client.create_reader(part, pulsar.MessageId.earliest)
             while reader.has_message_available():
                 message = reader.read_next(timeout_millis=5000)
-                found[message.partition_key()].append(json.loads(message.data())["bar"])
-    return dict(found)
+                by_key[message.partition_key()].append(json.loads(message.data())["bar"])
+    return dict(by_key)
 
 
 def taken(topic):
@@ -121,12 +121,12 @@ def test_after_ctrl_c_it_is_told_how_far_it_came_and_what_goes_on(services, tmp_
             break
 
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=120)
+    _, printed = process.communicate(timeout=120)
 
     assert process.returncode == 1
-    assert "stopped: persistent://public/default/stopped has taken " in told
-    assert " of 100000 readings; send the same readings again: it goes on from there" in told
-    assert "Traceback" not in told
+    assert "stopped: persistent://public/default/stopped has taken " in printed
+    assert " of 100000 readings; send the same readings again: it goes on from there" in printed
+    assert "Traceback" not in printed
 
 
 @pytest.mark.pulsar
@@ -191,12 +191,12 @@ def test_an_encoded_reading_is_decoded_as_it_was(rows, schema, first):
     messages = Messages(tuple(names), sensor_of, np.arange(len(rows)), columns, schema, definition)
     parsed = fastavro.parse_schema(definition)
 
-    found = list(messages.rows(first))
+    decoded = list(messages.rows(first))
 
-    assert [(key, ms) for key, ms, _ in found] == [
+    assert [(key, ms) for key, ms, _ in decoded] == [
         (name, ms) for ms, (name, _, _) in enumerate(rows)
     ][first:]
-    for (name, *wanted), (_, _, payload) in zip(rows[first:], found, strict=True):
+    for (name, *wanted), (_, _, payload) in zip(rows[first:], decoded, strict=True):
         if schema == "json":
             fields = json.loads(payload)
         else:

@@ -24,10 +24,10 @@ def send(topic, n=500, start=0):
 def values(topic):
     with connect() as client:
         reader = client.create_reader(topic, pulsar.MessageId.earliest)
-        found = []
+        received = []
         while reader.has_message_available():
-            found.append(json.loads(reader.read_next(10_000).data())["value"])
-    return found
+            received.append(json.loads(reader.read_next(10_000).data())["value"])
+    return received
 
 
 @pytest.mark.pulsar

@@ -25,13 +25,13 @@ def troubled(readings=3_000, *, seed=1):
     values[rng.random((readings, 2)) < 0.004] = np.nan
     return pd.DataFrame(
         {
-            "pump": [f"pump-{one}" for one in number % 6 + 1],
+            "pump": [f"pump-{item}" for item in number % 6 + 1],
             "event_time": pd.to_datetime(
                 START_MS + minute * 60_000 + late_s * 1000, unit="ms", utc=True
             ),
             "pressure_bar": values[:, 0],
             "flow_l_min": values[:, 1],
-            "message_id": [f"7:{one}:-1:0" for one in number],
+            "message_id": [f"7:{item}:-1:0" for item in number],
         }
     )
 

@@ -71,22 +71,22 @@ def test_the_gate_plants_faults_on_the_sensors_levels_and_tells_who_has_none(
     with pytest.raises(PromotionRefused) as caught:
         promote(folder, stream=parse_stream("pumps", content(gate=gate)), frame=plant)
 
-    found = findings(caught)
-    assert [name for name, one in found.items() if one.passed is False] == ["cost of scoring"]
-    assert found["planted faults"].passed
-    assert "shift none" not in found["planted faults"].found
-    assert found["expected alerts"].found.endswith(", 1 sensors without a level left out")
+    by_check = findings(caught)
+    assert [name for name, one in by_check.items() if one.passed is False] == ["cost of scoring"]
+    assert by_check["planted faults"].passed
+    assert "shift none" not in by_check["planted faults"].found
+    assert by_check["expected alerts"].found.endswith(", 1 sensors without a level left out")
 
 
 def test_a_sensor_without_a_level_is_in_no_alert_budget(store, folder, content, plant):
     asked = {"stream": parse_stream("pumps", content(gate={"us_per_reading": 1e-9}))}
-    told = []
+    texts = []
     for frame in (plant, plant[plant["pump"] != STRANGER].reset_index(drop=True)):
         with pytest.raises(PromotionRefused) as caught:
             promote(folder, frame=frame, **asked)
-        told.append(findings(caught)["expected alerts"].found)
+        texts.append(findings(caught)["expected alerts"].found)
 
-    assert told[0].removesuffix(", 1 sensors without a level left out") == told[1]
+    assert texts[0].removesuffix(", 1 sensors without a level left out") == texts[1]
 
 
 def test_where_no_sensor_has_a_level_the_gate_says_so(store, folder, content, plant):
@@ -137,13 +137,13 @@ def _none():
 def test_the_function_scores_on_the_sensors_levels(package, stream, plant, messages_of):
     frame = plant.assign(message_id=[f"7:{n}:0:-1" for n in range(len(plant))])
 
-    found = prove_function(stream, as_run(stream, package), frame, messages_of(frame), floor=0.5)
+    proof = prove_function(stream, as_run(stream, package), frame, messages_of(frame), floor=0.5)
 
-    assert found.reasons() == []
-    assert found.scored > 2_000
-    assert found.alerts > 3
-    assert found.explained > 3
-    assert found.unscored["unleveled"] > 400
+    assert proof.reasons() == []
+    assert proof.scored > 2_000
+    assert proof.alerts > 3
+    assert proof.explained > 3
+    assert proof.unscored["unleveled"] > 400
 
 
 @pytest.mark.flink

@@ -137,11 +137,11 @@ def test_what_is_stored_is_what_was_checked_whatever_is_put_in_its_place_meanwhi
     read = detectors.load_with_bytes
 
     def swapped(*arguments, **more):
-        found = read(*arguments, **more)
+        content = read(*arguments, **more)
         for name in checked:
             (folder / name).unlink()
             (folder / name).symlink_to(secret)
-        return found
+        return content
 
     monkeypatch.setattr(detectors, "load_with_bytes", swapped)
     added = add_package(folder)
@@ -214,29 +214,29 @@ def test_the_job_scores_as_the_batch_path_does_for_each_detector(store, readings
     rule = detectors.EpisodeRule()
     detectors.save(detector, tmp_path / "package", threshold=3.0, rule=rule, training={})
     package_id = add_package(tmp_path / "package")
-    one = readings[readings["pump"] == "pump-3"].sort_values("event_time", kind="stable")
+    pump = readings[readings["pump"] == "pump-3"].sort_values("event_time", kind="stable")
 
-    found = _score(store, package_id, one)
+    streamed = _score(store, package_id, pump)
 
     expected = detectors.score_readings(
-        detectors.load(tmp_path / "package").detector, one, sensor="pump"
+        detectors.load(tmp_path / "package").detector, pump, sensor="pump"
     )
-    np.testing.assert_allclose(found["score"], expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(streamed["score"], expected, rtol=1e-9, atol=1e-12)
     assert np.isfinite(expected).sum() > 300
-    assert set(found["package"]) == {package_id}
-    assert set(found["threshold"]) == {3.0}
+    assert set(streamed["package"]) == {package_id}
+    assert set(streamed["threshold"]) == {3.0}
 
 
-def _score(store, package_id, one):
+def _score(store, package_id, pump):
     """Score the readings of one sensor from the windows that Flink would give."""
     scored = Scored("pumps", "champion", str(store), package_id)
-    event_ms = pd.Series(detectors.epoch_ms(one["event_time"]))
+    event_ms = pd.Series(detectors.epoch_ms(pump["event_time"]))
     packed = np.rec.fromarrays(
-        [event_ms, one["pressure_bar"], one["flow_l_min"]], dtype="<i8,<f8,<f8"
+        [event_ms, pump["pressure_bar"], pump["flow_l_min"]], dtype="<i8,<f8,<f8"
     )
-    past = [packed[max(0, end - 8) : end].tobytes() for end in range(1, len(one) + 1)]
+    past = [packed[max(0, end - 8) : end].tobytes() for end in range(1, len(pump) + 1)]
     return Scorer(scored, ("pressure_bar", "flow_l_min")).score(
-        pd.Series(["pump-3"] * len(one)), event_ms, pd.Series(past)
+        pd.Series(["pump-3"] * len(pump)), event_ms, pd.Series(past)
     )
 
 
@@ -278,22 +278,22 @@ def test_of_many_processes_that_promote_at_once_one_wins(store):
     )
     several = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "bcde"]
 
-    codes = [one.wait(120) for one in several]
+    codes = [item.wait(120) for item in several]
 
     assert sorted(codes) == [0, 1, 1, 1]
     winner = "bcde"[codes.index(0)]
-    assert [one.package for one in promotions("pumps")] == ["a", winner]
+    assert [item.package for item in promotions("pumps")] == ["a", winner]
 
 
 def _packages(folder, detector, thresholds):
     """Write packages into the store that differ in their threshold, and return their ids."""
-    found = []
+    package_ids = []
     for threshold in thresholds:
         path = folder / f"package-{threshold}"
         rule = detectors.EpisodeRule(2, 3, 4)
         detectors.save(detector, path, threshold=threshold, rule=rule, training={})
-        found.append(add_package(path))
-    return found
+        package_ids.append(add_package(path))
+    return package_ids
 
 
 def test_a_rollback_brings_back_the_bytes_of_the_one_before(

@@ -464,11 +464,11 @@ def test_check_compares_two_complete_attempts(pulsar, tmp_path):
     pulsar.ledger(tmp_path, [pulsar.entry(b"a"), pulsar.entry(b"b")], uuid=OTHER)
     pulsar.ledger(tmp_path, [pulsar.entry(b"a"), pulsar.entry(b"B")])
 
-    (found,) = check(archive.open(str(tmp_path)))
+    (report,) = check(archive.open(str(tmp_path)))
 
-    (problem,) = found.problems
+    (problem,) = report.problems
     assert problem.splitlines()[0] == "entry 1 of ledger 1 differs between two attempts"
-    assert found.notes == (
+    assert report.notes == (
         f"ledger 1 has two complete attempts: {pulsar.UUID}-ledger-1 is read, not {OTHER}-ledger-1",
     )
 
@@ -480,10 +480,10 @@ def test_check_counts_what_it_could_read(golden, tmp_path):
     largest = max(Path(folder).iterdir(), key=lambda path: path.stat().st_size)
     edit(largest, 1000, b"\0\1\2\3\4\5\6\7")
 
-    (found,) = check(archive.open(str(folder), skip_damaged=True))
+    (report,) = check(archive.open(str(folder), skip_damaged=True))
 
-    assert (found.ledgers, len(found.problems)) == (4, 1)
-    assert 600 < found.messages < 900
+    assert (report.ledgers, len(report.problems)) == (4, 1)
+    assert 600 < report.messages < 900
 
 
 def test_time_bounds_and_columns_are_checked(key, tmp_path):

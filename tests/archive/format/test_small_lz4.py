@@ -23,9 +23,9 @@ def unpack(payloads, sizes):
     """Return the bytes of each, None where they are left to the library."""
     rows = np.zeros((len(payloads), e.COLUMNS), np.int64)
     data = bytearray(AROUND)
-    for row, one in zip(rows, payloads, strict=True):
-        row[e.CODEC], row[e.DATA], row[e.DATA_END] = 1, len(data), len(data) + len(one)
-        data += one
+    for row, payload in zip(rows, payloads, strict=True):
+        row[e.CODEC], row[e.DATA], row[e.DATA_END] = 1, len(data), len(data) + len(payload)
+        data += payload
     starts, stops = [], []
     for size in sizes:
         data += AROUND
@@ -35,7 +35,7 @@ def unpack(payloads, sizes):
     data += AROUND
     before, data = bytes(data), np.array(data)
     done = np.zeros(len(payloads), np.bool_)
-    places = [np.array(one, np.int64) for one in (range(len(payloads)), starts, stops)]
+    places = [np.array(payload, np.int64) for payload in (range(len(payloads)), starts, stops)]
 
     small_lz4.unpack(data, rows, *places, done)
 
@@ -63,14 +63,14 @@ def test_damaged_payloads_stay_within_their_place(text, data):
         packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
     size = max(0, len(text) + data.draw(st.sampled_from([-1, 0, 0, 0, 1, 7])))
 
-    (found,) = unpack([bytes(packed)], [size])
+    (unpacked,) = unpack([bytes(packed)], [size])
 
     try:
         expected = lz4.block.decompress(bytes(packed), uncompressed_size=size)
     except lz4.block.LZ4BlockError:
         return  # what the library refuses may come out as some bytes: the entry has a checksum
     # a match at distance 0, which the format forbids, is left to the library: it writes zeros
-    assert found in (None, expected)
+    assert unpacked in (None, expected)
 
 
 def test_what_is_large_is_left_to_the_library():

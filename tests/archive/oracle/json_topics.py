@@ -193,12 +193,16 @@ def generated(draw: Any) -> Iterator[dict[str, Any]]:
 
 def mutated(written: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield topics of what the Java client wrote: as it is, and with a value replaced."""
-    for one in written:
-        chance = random.Random(f"{SEED} {one['pojo']}")
-        texts = [text.encode("latin-1").decode() for text in one["messages"]]
+    for case in written:
+        chance = random.Random(f"{SEED} {case['pojo']}")
+        texts = [text.encode("latin-1").decode() for text in case["messages"]]
         mutants = [_mutant(text, chance) for text in texts for _ in range(MUTANTS)]
-        yield {**topic([one["schema"]], _messages(texts)), "pojo": one["pojo"], "held": one["held"]}
-        yield {**topic([one["schema"]], _messages(mutants)), "pojo": one["pojo"]}
+        yield {
+            **topic([case["schema"]], _messages(texts)),
+            "pojo": case["pojo"],
+            "held": case["held"],
+        }
+        yield {**topic([case["schema"]], _messages(mutants)), "pojo": case["pojo"]}
 
 
 def _mutant(text: str, chance: random.Random) -> str:

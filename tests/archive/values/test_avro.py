@@ -265,18 +265,18 @@ def test_the_branch_of_a_union_is_told_in_avros_json():
         named("record", "a.T", fields=[field("k", "int")]), {"type": "map", "values": "int"},
     ]  # fmt: skip
     definition = record(("v", union))
-    told = {
+    branches = {
         '{"string": "5"}': "5", '{"long": 5}': 5, '{"double": 5.0}': 5.0, '{"boolean": true}': True,
         '{"bytes": "ÿ"}': b"\xff", '{"F": "a"}': ("F", b"a"), '{"Unit": "PA"}': ("Unit", "PA"),
         '{"array": [{"int": 1}, null]}': [1, None], '{"a.T": {"k": 1}}': ("a.T", {"k": 1}),
         '{"map": {"k": 1}}': {"k": 1}, '{"double": "NaN"}': float("nan"),
     }  # fmt: skip
 
-    raw = [packed(definition, {"v": value}) for value in [*told.values(), None]]
+    raw = [packed(definition, {"v": value}) for value in [*branches.values(), None]]
     rows, said = read(AvroValues([Schema(0, "AVRO", definition)], None), rows_of(raw))
 
     assert said == []
-    assert [row["v"] for row in rows] == [*told, None]
+    assert [row["v"] for row in rows] == [*branches, None]
 
 
 @pytest.mark.parametrize(("value", "expected"), [(16_777_217, 16_777_217.0), (0.5, 0.5)])

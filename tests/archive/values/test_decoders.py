@@ -11,24 +11,24 @@ from workbench.errors import ArchiveError
 TOPIC = "persistent://public/default/t"
 
 
-def read_cbor(raw, at=0):
+def read_cbor(raw, place=0):
     """Return (value, position behind it) of whole numbers, doubles, text and maps."""
-    kind, size = raw[at] >> 5, raw[at] & 31
-    at += 1
+    kind, size = raw[place] >> 5, raw[place] & 31
+    place += 1
     if kind == 7 and size == 27:
-        return struct.unpack_from(">d", raw, at)[0], at + 8
+        return struct.unpack_from(">d", raw, place)[0], place + 8
     if size in (24, 25, 26, 27):
         width = 1 << size - 24
-        size, at = int.from_bytes(raw[at : at + width], "big"), at + width
+        size, place = int.from_bytes(raw[place : place + width], "big"), place + width
     if kind < 2:
-        return (size if kind == 0 else -1 - size), at
+        return (size if kind == 0 else -1 - size), place
     if kind == 3:
-        return raw[at : at + size].decode(), at + size
+        return raw[place : place + size].decode(), place + size
     result = {}
     for _ in range(size):
-        key, at = read_cbor(raw, at)
-        result[key], at = read_cbor(raw, at)
-    return result, at
+        key, place = read_cbor(raw, place)
+        result[key], place = read_cbor(raw, place)
+    return result, place
 
 
 class Cbor:

@@ -26,22 +26,22 @@ def rows(folder, **options):
 def damage(path, chance):
     data = bytearray(path.read_bytes())
     kind = chance.choice(["flip", "flip", "byte", "number", "cut", "grow", "swap"])
-    at = chance.randrange(len(data))
+    place = chance.randrange(len(data))
     if kind == "flip":
-        data[at] ^= 1 << chance.randrange(8)
+        data[place] ^= 1 << chance.randrange(8)
     elif kind == "byte":
-        data[at] = chance.randrange(256)
+        data[place] = chance.randrange(256)
     elif kind == "number":
-        data[at : at + 4] = chance.choice(
+        data[place : place + 4] = chance.choice(
             [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\x80\0\0\0"]
         )
     elif kind == "cut":
-        del data[at : at + chance.randrange(1, 64)]
+        del data[place : place + chance.randrange(1, 64)]
     elif kind == "grow":
-        data[at:at] = bytes(chance.randrange(256) for _ in range(chance.randrange(1, 64)))
+        data[place:place] = bytes(chance.randrange(256) for _ in range(chance.randrange(1, 64)))
     else:
         other = chance.randrange(len(data))
-        data[at], data[other] = data[other], data[at]
+        data[place], data[other] = data[other], data[place]
     path.write_bytes(data)
 
 
@@ -59,20 +59,20 @@ def test_damaged_objects_give_the_same_rows_or_an_error(golden, tmp_path, name):
         shutil.copytree(bucket, folder)
         damage(folder / chance.choice(files).name, chance)
         try:
-            found = rows(folder)
+            by_topic = rows(folder)
         except (WorkbenchError, ArchiveWarning):  # a warning: other lives of the topic, told
             refused += 1
         else:
             # no checksum protects the topic's name in an index: a ledger may change its topic
-            if list(found) == [topic]:
-                assert found[topic].equals(expected), number
+            if list(by_topic) == [topic]:
+                assert by_topic[topic].equals(expected), number
         try:
-            found = rows(folder, skip_damaged=True)
+            by_topic = rows(folder, skip_damaged=True)
         except (WorkbenchError, ArchiveWarning):
             continue
         finally:
             shutil.rmtree(folder)
-        kept = found.get(topic)
+        kept = by_topic.get(topic)
         assert kept is None or set(map(str, kept.to_pylist())) <= whole, number
     assert refused > TRIES / 3
 

@@ -191,8 +191,8 @@ def test_every_recorded_topic_is_read_from_a_bucket_and_each_misfit_has_its_mess
 @pytest.mark.slow
 def test_without_a_schema_each_topic_is_read_or_refused_by_the_archive(recorded, bucket):  # noqa: F811
     folder, _ = bucket
-    found = archive.open(folder, misfits="null")
+    opened = archive.open(folder, misfits="null")
     for number, topic in enumerate(recorded, 1):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ArchiveWarning)
-            assert len(found[f"t{number}"].read()) == len(topic["messages"])
+            assert len(opened[f"t{number}"].read()) == len(topic["messages"])

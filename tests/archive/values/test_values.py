@@ -88,14 +88,16 @@ TEXT = st.text(st.characters(blacklist_categories=["Cs"]))
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:messages are rows of nulls")  # where only `other` is there
 def test_json_is_what_python_reads(readings, ascii_only, indent):
-    raw = [json.dumps(one, ensure_ascii=ascii_only, indent=indent).encode() for one in readings]
+    raw = [
+        json.dumps(reading, ensure_ascii=ascii_only, indent=indent).encode() for reading in readings
+    ]
 
     columns = json_values(FLAT).decode(rows_of([*raw, None]), refuse)
 
     for name, column in zip("sidb", columns, strict=True):
-        expected = [one.get(name) for one in readings] + [None]
+        expected = [reading.get(name) for reading in readings] + [None]
         if name == "d":
-            expected = [None if one is None else float(one) for one in expected]
+            expected = [None if reading is None else float(reading) for reading in expected]
             assert list(map(str, column.to_pylist())) == list(map(str, expected))
         else:
             assert column.to_pylist() == expected
@@ -117,14 +119,14 @@ DAMAGED = st.sampled_from(["", " ", "1", '"', "}", "}}", ",", "x"])
 def test_rows_that_look_alike_are_read_as_each_is_alone(readings, indent):
     names = ["s", "other", "i", "d"]
     raw = [
-        (json.dumps(dict(zip(names, one, strict=False)), indent=indent) + one[4]).encode()
-        for one in readings
+        (json.dumps(dict(zip(names, item, strict=False)), indent=indent) + item[4]).encode()
+        for item in readings
     ]
     alone, together = set(), set()
 
     rows = [
-        json_values(FLAT).decode(rows_of([one]), lambda _, what, i=i: alone.add((i, what)))
-        for i, one in enumerate(raw)
+        json_values(FLAT).decode(rows_of([item]), lambda _, what, i=i: alone.add((i, what)))
+        for i, item in enumerate(raw)
     ]
     columns = json_values(FLAT).decode(rows_of(raw), lambda *args: together.add(args))
 
@@ -237,12 +239,12 @@ FIELDS = st.dictionaries(
 @given(st.lists(FIELDS | st.integers(), max_size=6), st.booleans())
 @pytest.mark.slow
 def test_kinds_of_fields_are_the_same_by_compiled_code_and_by_json(readings, ascii_only):
-    raw = [json.dumps(one, ensure_ascii=ascii_only).encode() for one in readings]
+    raw = [json.dumps(reading, ensure_ascii=ascii_only).encode() for reading in readings]
     compiled, plain = Inference(), Inference()
 
     compiled.look(rows_of([*raw, None, *raw]))
-    for one in raw:
-        plain.take(one)
+    for reading in raw:
+        plain.take(reading)
 
     assert compiled.kinds == plain.kinds
     assert compiled.others == 2 * plain.others
@@ -358,7 +360,7 @@ WRITER = record(
                 "y": st.binary(),
                 "e": st.sampled_from(["LOW", "HIGH"]),
                 "t": st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(2100, 1, 1)).map(
-                    lambda one: one.replace(microsecond=0, tzinfo=dt.UTC)
+                    lambda item: item.replace(microsecond=0, tzinfo=dt.UTC)
                 ),
             }
         ),
@@ -367,7 +369,7 @@ WRITER = record(
 )
 @pytest.mark.slow
 def test_avro_is_what_fastavro_reads(readings):
-    raw = [packed(WRITER, one) for one in readings]
+    raw = [packed(WRITER, item) for item in readings]
     decoder = AvroValues([Schema(0, "AVRO", WRITER)], None)
 
     columns = decoder.decode(rows_of([*raw, None]), refuse)

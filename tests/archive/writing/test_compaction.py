@@ -278,16 +278,16 @@ def test_damage_outside_of_an_interval_is_told_since_the_newest_may_be_there(sta
     content[128 + 12 : 128 + 40] = bytes(28)
     damaged.write_bytes(content)
     opened = archive.open(str(states), skip_damaged=True)
-    topic, told = opened.topic("states"), []
+    topic, skipped = opened.topic("states"), []
 
     rows = topic.read(0, 1000, ["key"], compacted=True).to_pylist()
     text = "select key from states where event_time < '1970-01-01 00:00:01'"
-    for batch in archive.query(opened, text, skipped=told, compacted=["states"]):
+    for batch in archive.query(opened, text, skipped=skipped, compacted=["states"]):
         assert set(batch["key"].to_pylist()) <= {"a", "b"}
 
     assert [row["key"] for row in rows] == ["a", "b"]
-    assert len(told) == 1
-    assert told == topic.manifest()["skipped"]
+    assert len(skipped) == 1
+    assert skipped == topic.manifest()["skipped"]
     with pytest.raises(ArchiveError):
         archive.table(archive.open(str(states)), text, compacted=["states"])
 

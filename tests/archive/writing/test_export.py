@@ -128,13 +128,13 @@ class Admin(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.tokens.append(self.headers["Authorization"])
         versions = [{"version": 0, "type": "JSON", "data": '{"type": "record"}', "properties": {}}]
-        known = {
+        pages = {
             "/admin/v2/schemas/public/default/t/schemas": (200, {"getSchemaResponses": versions}),
             "/admin/v2/schemas/public/default/b+c/schemas": (200, {"getSchemaResponses": []}),
             "/admin/v2/schemas/public/default/locked/schemas": (401, {}),
             "/admin/v2/schemas/public/default/strange/schemas": (200, {"getSchemaResponses": [1]}),
         }
-        code, body = known.get(self.path, (404, {}))
+        code, body = pages.get(self.path, (404, {}))
         self.send_response(code)
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())

@@ -39,12 +39,12 @@ def readings(readings):
 
 @pytest.fixture(scope="module")
 def windows(readings):
-    found = detectors.sliding_windows(
+    sliding = detectors.sliding_windows(
         readings, sensor="pump", time="event_time", channels=CHANNELS, window=WINDOW
     )
-    odd = found.values[:2].copy()
+    odd = sliding.values[:2].copy()
     odd[0, 5:, 0], odd[1, -1, 0] = odd[0, 5, 0], 99.0  # one stuck, one with a spike
-    return np.concatenate([found.values, odd])
+    return np.concatenate([sliding.values, odd])
 
 
 @pytest.fixture(scope="module")
@@ -153,13 +153,13 @@ def test_infinity_in_training_is_a_missing_value(readings, name, missing):
     infinite.loc[infinite.index % 37 == 0, "flow"] = np.inf
     spec = spec_of(name, missing=missing)
 
-    one = detectors.fit(spec, infinite, sensor="pump", seed=3)
+    learnt = detectors.fit(spec, infinite, sensor="pump", seed=3)
     other = detectors.fit(spec, holed, sensor="pump", seed=3)
 
     for key, array in other.state.items():
-        np.testing.assert_array_equal(one.state[key], array, err_msg=key)
+        np.testing.assert_array_equal(learnt.state[key], array, err_msg=key)
     np.testing.assert_array_equal(
-        detectors.score_readings(one, infinite, sensor="pump"),
+        detectors.score_readings(learnt, infinite, sensor="pump"),
         detectors.score_readings(other, holed, sensor="pump"),
     )
 

@@ -14,18 +14,18 @@ ASKED = {"sensor": "pump", "alerts_per_sensor_day": 2, "rule": EpisodeRule()}
 def test_refits_equal_fits_made_by_hand_on_what_had_arrived(readings):
     times = detectors.epoch_ms(readings["event_time"])
 
-    found = detectors.replay_refits(SPEC | {"refit": HOURLY}, readings, **ASKED)
+    replayed = detectors.replay_refits(SPEC | {"refit": HOURLY}, readings, **ASKED)
 
     hours = range(3, 10)
-    assert [one.row for one in found.refits] == [120 * hour for hour in hours]
-    for one, hour in zip(found.refits, hours, strict=True):
+    assert [refit.row for refit in replayed.refits] == [120 * hour for hour in hours]
+    for refit, hour in zip(replayed.refits, hours, strict=True):
         past = readings[(times >= (hour - 3) * 3_600_000) & (times < hour * 3_600_000)]
         by_hand = detectors.fit(SPEC, past, sensor="pump")
         expected = detectors.score_readings(by_hand, readings, sensor="pump")
-        segment = slice(one.row, one.row + 120)
-        np.testing.assert_array_equal(found.scores[segment], expected[segment])
-        assert (found.thresholds[segment] == one.threshold).all()
-    assert np.isnan(found.scores[:360]).all()
+        segment = slice(refit.row, refit.row + 120)
+        np.testing.assert_array_equal(replayed.scores[segment], expected[segment])
+        assert (replayed.thresholds[segment] == refit.threshold).all()
+    assert np.isnan(replayed.scores[:360]).all()
 
 
 def test_what_comes_later_changes_no_earlier_score(readings):
@@ -44,10 +44,10 @@ def test_what_comes_later_changes_no_earlier_score(readings):
 def test_a_policy_by_readings_refits_every_so_many(readings):
     policy = {"every_readings": 200, "trailing_readings": 400}
 
-    found = detectors.replay_refits(SPEC | {"refit": policy}, readings, first=300, **ASKED)
+    replayed = detectors.replay_refits(SPEC | {"refit": policy}, readings, first=300, **ASKED)
 
-    assert [one.row for one in found.refits] == [300, 500, 700, 900, 1100]
-    assert [len(one.trained) for one in found.refits] == [300, 400, 400, 400, 400]
+    assert [one.row for one in replayed.refits] == [300, 500, 700, 900, 1100]
+    assert [len(one.trained) for one in replayed.refits] == [300, 400, 400, 400, 400]
 
 
 def test_what_alarmed_is_left_out_unless_it_stays(readings):
@@ -56,13 +56,13 @@ def test_what_alarmed_is_left_out_unless_it_stays(readings):
     stepped.loc[800:, "flow"] += 500
     policy = HOURLY | {"leave_out_alarmed": True}
 
-    found = detectors.replay_refits(SPEC | {"refit": policy}, stepped, **ASKED)
+    replayed = detectors.replay_refits(SPEC | {"refit": policy}, stepped, **ASKED)
 
-    by_row = {one.row: set(one.trained.tolist()) for one in found.refits}
+    by_row = {one.row: set(one.trained.tolist()) for one in replayed.refits}
     assert not by_row[720] & set(range(500, 561))  # a short fault is not learnt
     assert not by_row[840] & set(range(800, 840))  # nor is a step at first
     assert set(range(840, 960)) <= by_row[960]  # one that stays is
-    assert (found.scores[960:] < found.thresholds[960:]).all()
+    assert (replayed.scores[960:] < replayed.thresholds[960:]).all()
 
 
 def test_a_change_is_learnt_from_at_the_next_fit_and_what_was_before_no_more(readings):
@@ -165,22 +165,24 @@ def test_after_a_level_shift_the_alarm_ends_and_later_faults_are_told():
 def test_late_readings_are_neither_scored_nor_trained_on(readings):
     shuffled = readings.iloc[[*range(400), 100, *range(400, 1200)]].reset_index(drop=True)
 
-    found = detectors.replay_refits(SPEC | {"refit": HOURLY}, shuffled, lateness_ms=60_000, **ASKED)
+    replayed = detectors.replay_refits(
+        SPEC | {"refit": HOURLY}, shuffled, lateness_ms=60_000, **ASKED
+    )
 
-    assert np.isnan(found.scores[400])
-    assert all(400 not in one.trained for one in found.refits)
+    assert np.isnan(replayed.scores[400])
+    assert all(400 not in one.trained for one in replayed.refits)
 
 
 def test_windows_join_across_readings_that_came_late(readings):
     late = readings.iloc[[*range(100), 3, *range(100, 1200)]].reset_index(drop=True)
     in_time = readings.reset_index(drop=True)
 
-    found = detectors.replay_refits(SPEC | {"refit": HOURLY}, late, lateness_ms=60_000, **ASKED)
+    replayed = detectors.replay_refits(SPEC | {"refit": HOURLY}, late, lateness_ms=60_000, **ASKED)
 
     wanted = detectors.replay_refits(SPEC | {"refit": HOURLY}, in_time, lateness_ms=60_000, **ASKED)
-    np.testing.assert_array_equal(np.delete(found.scores, 100), wanted.scores)
-    np.testing.assert_array_equal(np.delete(found.thresholds, 100), wanted.thresholds)
-    assert len(found.refits[0].trained) == len(wanted.refits[0].trained)
+    np.testing.assert_array_equal(np.delete(replayed.scores, 100), wanted.scores)
+    np.testing.assert_array_equal(np.delete(replayed.thresholds, 100), wanted.thresholds)
+    assert len(replayed.refits[0].trained) == len(wanted.refits[0].trained)
 
 
 def test_a_specification_without_a_policy_is_not_replayed(readings):
@@ -220,11 +222,11 @@ def test_without_a_budget_there_are_the_same_scores_and_no_thresholds(readings):
     spec = SPEC | {"refit": HOURLY}
     asked = {"sensor": "pump", "alerts_per_sensor_day": None}
 
-    found = detectors.replay_refits(spec, readings, **asked)
+    replayed = detectors.replay_refits(spec, readings, **asked)
 
     with_budget = detectors.replay_refits(spec, readings, **ASKED)
-    np.testing.assert_array_equal(found.scores, with_budget.scores)
-    assert np.isnan(found.thresholds).all()
+    np.testing.assert_array_equal(replayed.scores, with_budget.scores)
+    assert np.isnan(replayed.thresholds).all()
     with pytest.raises(DetectorError) as caught:
         detectors.replay_refits(
             SPEC | {"refit": HOURLY | {"leave_out_alarmed": True}}, readings, **asked
@@ -239,13 +241,13 @@ def test_without_a_budget_there_are_the_same_scores_and_no_thresholds(readings):
 def test_a_threshold_is_bought_out_of_sample(readings, method):
     spec = {**method, "window": 3, "channels": ["flow", "pressure"], "refit": HOURLY}
 
-    found = detectors.replay_refits(spec, readings, **ASKED)
+    replayed = detectors.replay_refits(spec, readings, **ASKED)
 
     times = detectors.epoch_ms(readings["event_time"])
-    assert all(one.threshold > 0.01 for one in found.refits)
-    above = found.scores > found.thresholds
+    assert all(one.threshold > 0.01 for one in replayed.refits)
+    above = replayed.scores > replayed.thresholds
     assert 0 < above[360:].mean() < 0.3  # the plant's wave is longer than the trailing span
-    last = found.refits[-1]
+    last = replayed.refits[-1]
     past = readings.iloc[last.trained]
     cut = detectors.before_instant(times[last.trained], int(len(past) * 2 / 3))
     trial = detectors.fit(spec, past[:cut], sensor="pump")
@@ -257,13 +259,15 @@ def test_a_threshold_is_bought_out_of_sample(readings, method):
 
 
 def test_readings_of_known_events_are_scored_and_never_learnt_from(readings):
-    known = np.zeros(len(readings), dtype=bool)
-    known[400:500] = True
+    in_event = np.zeros(len(readings), dtype=bool)
+    in_event[400:500] = True
 
-    found = detectors.replay_refits(SPEC | {"refit": HOURLY}, readings, in_event=known, **ASKED)
+    replayed = detectors.replay_refits(
+        SPEC | {"refit": HOURLY}, readings, in_event=in_event, **ASKED
+    )
 
-    assert np.isfinite(found.scores[400:500]).all()
-    assert all(not known[one.trained].any() for one in found.refits)
+    assert np.isfinite(replayed.scores[400:500]).all()
+    assert all(not in_event[one.trained].any() for one in replayed.refits)
 
 
 def test_auto_is_chosen_at_the_first_fit_and_refitted_as_it_is(readings):

@@ -27,14 +27,14 @@ record({'square': window**2})"""
 
 def left_running(folder):
     """Workers and kernels of this test's folder, and whatever else was started there."""
-    found = []
+    commands = []
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.environ().get("SOAK") == str(folder):
-                found.append(process.cmdline())
+                commands.append(process.cmdline())
         except psutil.Error:
             continue
-    return found
+    return commands
 
 
 def begin_and_stop(folder, ending, after):
@@ -78,11 +78,11 @@ def test_a_sweep_that_is_stopped_leaves_no_kernel_and_goes_on_from_there(project
     windows = list(range(2, 2 + COUNT))
     project.params(f"notebook: notebooks/20_try.ipynb\ngrid: {{window: {windows}}}\n")
 
-    told, code = begin_and_stop(project.path, ending, after=COUNT // 2)
+    printed, code = begin_and_stop(project.path, ending, after=COUNT // 2)
 
     if ending == signal.SIGINT:
         assert code == 130
-        assert "stopped; what is complete stays" in told
+        assert "stopped; what is complete stays" in printed
     deadline = time.monotonic() + 20
     while left_running(project.path) and time.monotonic() < deadline:
         time.sleep(0.1)

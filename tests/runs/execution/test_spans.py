@@ -87,7 +87,7 @@ def test_a_run_keeps_what_it_replayed_and_is_made_anew_when_the_objects_changed(
     (data,) = run.manifest["data"]
     assert run.metrics == {"rows": len(workbench.replay(*SPAN))}
     assert (data["topic"], data["archive"]) == ("persistent://public/default/pumps", "data/archive")
-    assert all({"key", "etag", "bytes"} <= set(one) for one in data["objects"])
+    assert all({"key", "etag", "bytes"} <= set(item) for item in data["objects"])
     assert again.id == run.id
     report = (run.path / "report.html").read_text()
     for told in (data["first_message_id"], data["last_message_id"], data["objects"][0]["etag"]):
@@ -97,5 +97,5 @@ def test_a_run_keeps_what_it_replayed_and_is_made_anew_when_the_objects_changed(
     touched.write_bytes(touched.read_bytes()[:-1] + b"\0")
     with pytest.raises(workbench.errors.RunError):
         runs.train(notebook, file)
-    assert [one.status for one in runs.runs()] == ["complete", "failed"]
+    assert [item.status for item in runs.runs()] == ["complete", "failed"]
     assert str(project.path) not in (run.path / "manifest.json").read_text()

@@ -35,16 +35,16 @@ def plans(project, text, *, cell=CELL, notebook="notebooks/20_try.ipynb"):
 
 
 def test_a_cell_declares_names_types_defaults_choices_ranges_and_what_they_mean():
-    found = declared(notebook(CELL), "20_try.ipynb")
+    parameters = declared(notebook(CELL), "20_try.ipynb")
 
-    assert list(found)[:3] == ["topic", "source", "window"]
-    assert found["source"].choices == ("archive", "broker", "both")
-    assert found["window"].bounds == (2, 1000, True, True)
-    assert found["share"].bounds == (0, 0.5, False, False)
-    assert found["weights"].bounds == (0, float("inf"), True, False)
-    assert found["detector"].default == {"name": "knn", "k": 5}
-    assert [one.name for one in found.values() if one.required] == ["run"]
-    assert found["topic"].comment == "what to replay"
+    assert list(parameters)[:3] == ["topic", "source", "window"]
+    assert parameters["source"].choices == ("archive", "broker", "both")
+    assert parameters["window"].bounds == (2, 1000, True, True)
+    assert parameters["share"].bounds == (0, 0.5, False, False)
+    assert parameters["weights"].bounds == (0, float("inf"), True, False)
+    assert parameters["detector"].default == {"name": "knn", "k": 5}
+    assert [one.name for one in parameters.values() if one.required] == ["run"]
+    assert parameters["topic"].comment == "what to replay"
 
 
 SPECIFIED = "model: dict = {}  # see `workbench detectors` {detector}\nideas: dict = {}  # other"
@@ -146,10 +146,10 @@ def test_every_fault_is_told_at_once_with_file_and_line(project):
             "topic: 2026-01-05\nreport_output: ../x\n3: 4\nweights: [1, -1]\ndetector: [1]\n",
         )
 
-    known = "channels, detector, quiet, report_output, run, share, source, topic, weights, window"
+    names = "channels, detector, quiet, report_output, run, share, source, topic, weights, window"
     assert told(error) == (
         "11 faults, nothing was run\n"
-        f"the notebook has no parameter 'chanels', it has {known}\n"
+        f"the notebook has no parameter 'chanels', it has {names}\n"
         "  in params/20_try-a.yaml:1\n  did you mean 'channels'?\n"
         "window is 1, the notebook wants 2 <= window <= 1000\n  in params/20_try-a.yaml:2\n"
         "share is a str ('half'), the notebook wants float\n  in params/20_try-a.yaml:3\n"
@@ -248,7 +248,7 @@ def test_a_notebook_must_be_named_and_there(project):
 
 
 def test_a_grid_is_every_combination_and_reaches_into_mappings(project):
-    found = plans(
+    planned = plans(
         project,
         "notebook: notebooks/20_try.ipynb\nbase: {run: r, detector: {name: knn}}\n"
         "grid:\n  window: [30, 60]\n  detector.k: [3, 5]\nrepeat: {topic: [a, b]}\n",
@@ -257,10 +257,10 @@ def test_a_grid_is_every_combination_and_reaches_into_mappings(project):
 
     assert [
         (one.parameters["topic"], one.parameters["window"], one.parameters["detector"]["k"])
-        for one in found
+        for one in planned
     ] == [(t, w, k) for t in "ab" for w in (30, 60) for k in (3, 5)]
-    assert {one.repeated for one in found} == {("topic",)}
-    assert found[0].parameters["detector"] == {"name": "knn", "k": 3}
+    assert {one.repeated for one in planned} == {("topic",)}
+    assert planned[0].parameters["detector"] == {"name": "knn", "k": 3}
 
 
 def test_random_draws_are_the_same_for_the_same_seed_and_within_their_ends(project):
@@ -272,11 +272,11 @@ def test_random_draws_are_the_same_for_the_same_seed_and_within_their_ends(proje
 
     first, second = plans(project, text), plans(project, text)
 
-    assert [one.parameters for one in first] == [one.parameters for one in second]
-    assert len({one.parameters["window"] for one in first}) > 10
-    assert all(2 <= one.parameters["window"] <= 1000 for one in first)
-    assert all(0.1 <= one.parameters["share"] <= 0.2 for one in first)
-    assert {one.parameters["source"] for one in first} == {"archive", "both"}
+    assert [plan.parameters for plan in first] == [plan.parameters for plan in second]
+    assert len({plan.parameters["window"] for plan in first}) > 10
+    assert all(2 <= plan.parameters["window"] <= 1000 for plan in first)
+    assert all(0.1 <= plan.parameters["share"] <= 0.2 for plan in first)
+    assert {plan.parameters["source"] for plan in first} == {"archive", "both"}
 
 
 def test_a_sweep_file_is_checked_like_any_other(project):

@@ -48,9 +48,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory, project_in):
+def report(tmp_path_factory, project_in):
     """One run that shows everything there is to show; the tests only look at its report."""
-    path = tmp_path_factory.mktemp("told")
+    path = tmp_path_factory.mktemp("report")
     with contextlib.chdir(path):
         return tell(project_in(path))
 
@@ -67,44 +67,50 @@ def tell(project):
 
 
 @pytest.mark.notebook
-def test_a_report_loads_nothing_and_runs_nothing_that_came_from_data(told):
-    text = (told.path / "report.html").read_text()
+def test_a_report_loads_nothing_and_runs_nothing_that_came_from_data(report):
+    text = (report.path / "report.html").read_text()
     page = Page(text)
 
-    assert [one[:15] for one in page.loads] == ["data:image/png;", "data:image/svg+"]
+    assert [element[:15] for element in page.loads] == ["data:image/png;", "data:image/svg+"]
     assert not {"script", "iframe", "link", "svg", "object"} & {tag for tag, _ in page.elements}
     assert not [name for _, some in page.elements for name in some if name.startswith("on")]
-    assert not [one for one in page.named("a") if "javascript" in str(one)]
+    assert not [element for element in page.named("a") if "javascript" in str(element)]
     assert not [some for _, some in page.elements if "style" in some]
     assert "url(" not in text[: text.index("</style>")]
-    policy = next(one for one in page.named("meta") if "http-equiv" in one)
+    policy = next(element for element in page.named("meta") if "http-equiv" in element)
     assert policy["content"].startswith("default-src 'none'")
     assert len(text) < 2_000_000
 
 
 @pytest.mark.notebook
-def test_a_report_has_contents_that_lead_somewhere_figures_with_words_and_folded_code(told):
-    page = Page((told.path / "report.html").read_text())
+def test_a_report_has_contents_that_lead_somewhere_figures_with_words_and_folded_code(report):
+    page = Page((report.path / "report.html").read_text())
 
-    targets = [one["href"][1:] for one in page.named("a") if one.get("href", "")[:1] == "#"]
+    targets = [
+        element["href"][1:] for element in page.named("a") if element.get("href", "")[:1] == "#"
+    ]
     assert targets == ["The-readings", "What-of-it?", "provenance"]
     assert set(targets) <= page.ids
     assert page.named("img")[0]["alt"] == "Figure 1: We expect three points (in bar)."
-    assert all("open" not in one for one in page.named("details") if one.get("class") == "input")
-    assert any("viewport" in one.values() for one in page.named("meta"))
+    assert all(
+        "open" not in element
+        for element in page.named("details")
+        if element.get("class") == "input"
+    )
+    assert any("viewport" in element.values() for element in page.named("meta"))
 
 
 @pytest.mark.notebook
-def test_a_browser_without_a_network_shows_a_report_without_a_request(told, chromium):
+def test_a_browser_without_a_network_shows_a_report_without_a_request(report, chromium):
     asked = []
     page = chromium.new_context(offline=True).new_page()
     page.on("request", lambda request: asked.append(request.url))
 
-    page.goto(f"file://{told.path}/report.html")
+    page.goto(f"file://{report.path}/report.html")
 
     images = page.evaluate("[...document.images].map(one => one.naturalWidth)")
     assert [one for one in asked if not one.startswith("data:")] == [
-        f"file://{told.path}/report.html"
+        f"file://{report.path}/report.html"
     ]
     assert all(width > 0 for width in images)
 
@@ -151,10 +157,10 @@ def test_a_sweep_report_sorts_and_filters_and_links_to_its_runs(project):
     text = (made.path / "report.html").read_text()
     page = Page(text)
 
-    assert all(one.startswith("data:image/") for one in page.loads)
+    assert all(item.startswith("data:image/") for item in page.loads)
     assert len(page.named("script")) == 1
     assert "Candidates, mean over sensor" in text
-    links = {one["href"] for one in page.named("a")}
+    links = {item["href"] for item in page.named("a")}
     assert links == {f"../{run.id}/report.html" for run in made}
     asked = []
     with playwright.sync_playwright() as browsers:
@@ -177,6 +183,6 @@ def test_a_sweep_report_sorts_and_filters_and_links_to_its_runs(project):
         browser.close()
 
     assert (best_first, ascending, filtered) == ([100, 30, 9], [9, 30, 100], [30])
-    assert [one for one in asked if not one.startswith("data:")] == [
+    assert [item for item in asked if not item.startswith("data:")] == [
         f"file://{made.path}/report.html"
     ]

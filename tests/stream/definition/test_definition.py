@@ -26,12 +26,12 @@ def test_a_stream_file_is_read_with_its_defaults(tmp_path):
     path = tmp_path / "north.yaml"
     path.write_text(yaml.safe_dump(GOOD | {"rule": {"k": 2, "n": 3, "m": 4}}))
 
-    found = load_stream(path)
+    stream = load_stream(path)
 
-    assert found.name == "north"
-    assert found.channels == ("flow_l_min", "pressure_bar")
-    assert found.rule == EpisodeRule(2, 3, 4)
-    assert (found.detector, found.lateness_ms, found.threshold) == ("champion", 1000, None)
+    assert stream.name == "north"
+    assert stream.channels == ("flow_l_min", "pressure_bar")
+    assert stream.rule == EpisodeRule(2, 3, 4)
+    assert (stream.detector, stream.lateness_ms, stream.threshold) == ("champion", 1000, None)
 
 
 def test_the_stream_of_the_sample_is_right():

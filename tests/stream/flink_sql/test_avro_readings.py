@@ -74,9 +74,9 @@ def wire(schema, number, record):
 def by_the_job(messages, registry, folder, record="Reading"):
     """Return (reason, sensor, number, whole number) of each message; its JVM's stderr besides."""
     lines = ("null" if one is None else base64.b64encode(one).decode() for one in messages)
-    cases, told = folder / "cases", folder / "registry"
+    cases, registry_file = folder / "cases", folder / "registry"
     cases.write_text("".join(line + "\n" for line in lines))
-    told.write_text(f"{registry.url}\n{registry.login}\n")
+    registry_file.write_text(f"{registry.url}\n{registry.login}\n")
     path = [*flink_jars(*JARS), function_jar()]
     runner = jar(Path(__file__).with_name("java"), path)
     command = [
@@ -86,7 +86,11 @@ def by_the_job(messages, registry, folder, record="Reading"):
         "workbench.ReadingCases",
     ]
     done = subprocess.run(
-        [*command, cases, record, told], capture_output=True, text=True, check=False, timeout=300
+        [*command, cases, record, registry_file],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     return [_read(line.split("\t")) for line in done.stdout.splitlines()], done.stderr
 
@@ -146,7 +150,7 @@ def of_type(kind, name=""):
     """Return values of a type, by its JSON: of what the registry would have."""
     definition = json.loads(kind)
     if isinstance(definition, list):
-        return st.one_of([of_type(json.dumps(one)) for one in definition])
+        return st.one_of([of_type(json.dumps(item)) for item in definition])
     kind = definition if isinstance(definition, str) else definition["type"]
     wide = st.integers(-(2**63), 2**63 - 1)
     scalars = {
@@ -168,7 +172,7 @@ def of_type(kind, name=""):
         return st.dictionaries(st.text("ab", max_size=2), values, max_size=2)
     if definition["name"] == "Node":
         return st.recursive(
-            st.just({"next": None}), lambda inner: st.builds(lambda one: {"next": one}, inner)
+            st.just({"next": None}), lambda inner: st.builds(lambda item: {"next": item}, inner)
         )
     parts = {field["name"]: of_type(json.dumps(field["type"])) for field in definition["fields"]}
     return st.fixed_dictionaries(parts)
@@ -522,7 +526,7 @@ def test_a_registry_that_is_down_is_asked_again_and_then_fails_the_job(tmp_path,
     after_trouble, _ = by_the_job([message], running, tmp_path)
     asked_again, running.trouble = len(running.asked) - asked, 0
     running.login = "plant:another"
-    told = tmp_path / "registry"
+    registry_file = tmp_path / "registry"
     refused, why = by_the_job([message], _Known(running.url, "plant:planted-7c"), tmp_path)
     down, silence = by_the_job([message], _Known("http://127.0.0.1:9", "u:planted-7c"), tmp_path)
 
@@ -536,7 +540,7 @@ def test_a_registry_that_is_down_is_asked_again_and_then_fails_the_job(tmp_path,
     for text in (why, silence):
         assert "planted" not in text
         assert "127.0.0.1" not in text
-    assert told.read_text().endswith("planted-7c\n")
+    assert registry_file.read_text().endswith("planted-7c\n")
 
 
 class _Known:

@@ -132,31 +132,31 @@ def test_an_alarm_by_any_rule_is_set_and_reset_as_in_the_batch_path(store, kept,
 
     alerts = run(stream, kept).alerts
 
-    at = ["sensor", "start"]
-    told = ["peak_time", "stop", "peak_score", "readings"]
+    index = ["sensor", "start"]
+    columns = ["peak_time", "stop", "peak_score", "readings"]
     for (k, n, m), kind in zip(rules, limits, strict=True):
-        found = alerts[alerts["kind"] == kind].set_index(at).sort_index()[told]
+        streamed = alerts[alerts["kind"] == kind].set_index(index).sort_index()[columns]
         expected = detectors.episodes(
             kept["ms"].to_numpy(), kept["pump"].to_numpy(), kept["pressure_bar"].to_numpy(), 0.7,
             EpisodeRule(k, n, m),
-        ).set_index(at).sort_index(kind="stable")[told]  # fmt: skip
+        ).set_index(index).sort_index(kind="stable")[columns]  # fmt: skip
         expected = expected[~expected.index.duplicated(keep="last")]  # docs/design.md, D9
-        pd.testing.assert_index_equal(found.index, expected.index)
-        closed = found["stop"].notna()
+        pd.testing.assert_index_equal(streamed.index, expected.index)
+        closed = streamed["stop"].notna()
         assert closed.sum() > 3, kind
         assert (~closed).sum() <= kept["pump"].nunique(), kind  # still on when the readings end
-        pd.testing.assert_frame_equal(found[closed], expected[closed], check_dtype=False)
+        pd.testing.assert_frame_equal(streamed[closed], expected[closed], check_dtype=False)
 
 
 def _episodes(kept, values, threshold, rule=None):
-    found = detectors.episodes(
+    episodes = detectors.episodes(
         kept["ms"].to_numpy(),
         kept["pump"].to_numpy(),
         values.to_numpy(dtype=np.float64),
         threshold,
         rule or EpisodeRule(),
     )
-    return set(zip(found["sensor"], detectors.epoch_ms(found["start"]), strict=True))
+    return set(zip(episodes["sensor"], detectors.epoch_ms(episodes["start"]), strict=True))
 
 
 def _rates(kept, channel):
@@ -170,14 +170,14 @@ def _sums(kept):
     minutes = kept.assign(minute=kept["ms"] // 60_000)
     means = minutes.groupby(["station", "minute", "pump"])["flow_l_min"].mean()
     total = means.groupby(["station", "minute"]).sum().reset_index()
-    found = detectors.episodes(
+    episodes = detectors.episodes(
         total["minute"].to_numpy() * 60_000 + 59_999,
         total["station"].to_numpy(),
         total["flow_l_min"].to_numpy(),
         3.0,
         EpisodeRule(),
     )
-    return set(zip(found["sensor"], detectors.epoch_ms(found["start"]), strict=True))
+    return set(zip(episodes["sensor"], detectors.epoch_ms(episodes["start"]), strict=True))
 
 
 def _silences(kept, after_ms):
@@ -189,17 +189,17 @@ def _silences(kept, after_ms):
 
 def _surges(kept, within_ms):
     """From each reading that takes the first step, the nearest that takes the second."""
-    found = set()
+    surges = set()
     for station, rows in kept.sort_values("ms", kind="stable").groupby("station"):
         ms, pressure, flow = (rows[one].to_numpy() for one in ("ms", "pressure_bar", "flow_l_min"))
-        at = 0
-        while at < len(ms):
-            later = np.flatnonzero((flow[at + 1 :] > 3) & (ms[at + 1 :] - ms[at] < within_ms))
-            if pressure[at] > 3 and len(later):
-                found.add((station, int(ms[at])))
-                at += 1 + later[0]
-            at += 1
-    return found
+        row = 0
+        while row < len(ms):
+            later = np.flatnonzero((flow[row + 1 :] > 3) & (ms[row + 1 :] - ms[row] < within_ms))
+            if pressure[row] > 3 and len(later):
+                surges.add((station, int(ms[row])))
+                row += 1 + later[0]
+            row += 1
+    return surges
 
 
 @pytest.mark.flink
@@ -219,12 +219,12 @@ def test_a_challenger_and_a_further_detector_score_beside_the_champion(
     topic = "persistent://public/default/shadow"
     stream = parse_stream("both", content(shadow=topic, also=[ids["beside"]]))
 
-    found = run(stream, readings)
+    outcome = run(stream, readings)
 
     for name, alerts in {
-        "champion": found.alerts[found.alerts["package"] == ids["champion"]],
-        "beside": found.alerts[found.alerts["package"] == ids["beside"]],
-        "challenger": found.shadow,
+        "champion": outcome.alerts[outcome.alerts["package"] == ids["champion"]],
+        "beside": outcome.alerts[outcome.alerts["package"] == ids["beside"]],
+        "challenger": outcome.shadow,
     }.items():
         batch = detectors.detect(
             detectors.load(tmp_path / name), readings, sensor="pump", lateness_ms=30_000
@@ -234,12 +234,12 @@ def test_a_challenger_and_a_further_detector_score_beside_the_champion(
             batch.episodes.sort_values(["start", "sensor"])["start"]
         )
         assert len(alerts) > 3
-    assert len(found.alerts) == len(set(found.alerts["id"]))
-    own = found.alerts[found.alerts["package"] == ids["champion"]].reset_index(drop=True)
+    assert len(outcome.alerts) == len(set(outcome.alerts["id"]))
+    own = outcome.alerts[outcome.alerts["package"] == ids["champion"]].reset_index(drop=True)
     batch = detectors.detect(package, readings, sensor="pump", lateness_ms=30_000)
     from dataclasses import replace
 
-    assert compare(replace(found, alerts=own), batch, readings).reasons() == []
+    assert compare(replace(outcome, alerts=own), batch, readings).reasons() == []
 
 
 @pytest.mark.flink
@@ -293,20 +293,20 @@ def test_what_is_no_reading_is_named_and_the_job_goes_on(
     assert job.state() == "RUNNING"
     job.stop()
     assert len(refused) == len(wrong)
-    reasons = {one["message_id"]: one["reason"] for one in refused}
+    reasons = {row["message_id"]: row["reason"] for row in refused}
     for message_id, reason in zip(ids, wrong.values(), strict=True):
         assert reasons[message_id.strip("()").replace(",", ":")].startswith(reason)
-    found = {one["message_id"]: one["score"] for one in scores}
+    found = {row["message_id"]: row["score"] for row in scores}
     assert len(found) == len(scores)
-    there = sorted(one for one in found.values() if one is not None)
+    there = sorted(row for row in found.values() if row is not None)
     assert set(np.round(there, 9)) <= set(np.round(batch.scores[~np.isnan(batch.scores)], 9))
     assert len(there) > 1000
-    assert {one["package"] for one in shadow} == {package}
-    first = {one["first_message_id"] for one in shadow}
-    assert not first & {one["message_id"] for one in early}  # nobody was challenger yet
-    silent = [one for one in alerts if one["kind"] == "dead"]
+    assert {row["package"] for row in shadow} == {package}
+    first = {row["first_message_id"] for row in shadow}
+    assert not first & {row["message_id"] for row in early}  # nobody was challenger yet
+    silent = [row for row in alerts if row["kind"] == "dead"]
     assert pd.Timestamp(silent[-1]["start"]) == readings["event_time"].max()
-    assert {one["sensor"] for one in silent} == {"topic"}
+    assert {row["sensor"] for row in silent} == {"topic"}
     total = {name: sum(beat[name] for beat in beats) for name in COUNTERS}
     assert total["refused"] == len(wrong)
     assert total["read"] == len(readings) + len(wrong)
@@ -323,25 +323,25 @@ def _read(topic, least, job):
 
     from workbench.broker import connect
 
-    found, until = [], time.monotonic() + 200
+    rows, until = [], time.monotonic() + 200
     with connect() as client:
         reader = client.create_reader(topic, pulsar.MessageId.earliest)
         while time.monotonic() < until and job.state() in {"CREATED", "RUNNING"}:
             try:
                 message = reader.read_next(11_000 if "heartbeat" in topic else 3000)
             except pulsar.Timeout:
-                if len(found) >= least:
+                if len(rows) >= least:
                     break
                 continue
             base64.b64decode(message.partition_key())
-            found.append(json.loads(message.data()))
+            rows.append(json.loads(message.data()))
             if (
                 "heartbeat" in topic
-                and len(found) > 1
-                and not any(found[-1][name] for name in COUNTERS)
+                and len(rows) > 1
+                and not any(rows[-1][name] for name in COUNTERS)
             ):
                 break
-    return found
+    return rows
 
 
 def test_the_dry_run_shows_the_views_of_limits_and_patterns(store, content):

@@ -108,11 +108,11 @@ def test_a_clock_that_runs_off_is_an_alert_of_its_own(store, package_folder, con
     wrong = np.isin(np.arange(n), [41, 45, 49])  # three readings of sensor 1
     frame = pd.DataFrame(
         {
-            "pump": [f"pump-{one % 4}" for one in range(n)],
+            "pump": [f"pump-{number % 4}" for number in range(n)],
             "event_time": pd.to_datetime(time + wrong * 86_400_000, unit="ms", utc=True),
             "pressure_bar": np.where((np.arange(n) // 4 >= 60) & (np.arange(n) // 4 < 70), 9.0, 1),
             "flow_l_min": 1.0,
-            "message_id": [f"7:{one}:-1:-1" for one in range(n)],
+            "message_id": [f"7:{number}:-1:-1" for number in range(n)],
         }
     )
 
@@ -129,4 +129,4 @@ def test_a_clock_that_runs_off_is_an_alert_of_its_own(store, package_folder, con
     assert clock["start"].iloc[0] == pd.Timestamp(START_MS + 10_000, unit="ms", tz="UTC")
     assert clock["stop"].iloc[0] == pd.Timestamp(START_MS + 13_000, unit="ms", tz="UTC")
     over = outcome.alerts[outcome.alerts["kind"] == "over"]
-    assert set(over["sensor"]) == {f"pump-{one}" for one in range(4)}
+    assert set(over["sensor"]) == {f"pump-{number}" for number in range(4)}

@@ -52,24 +52,24 @@ def test_the_memory_scores_and_alerts_as_the_batch_path_does(package_folder, rea
     assert late == set(readings["message_id"][batch.late])
     assert len(late) > 50
     assert len(given) == len(readings) - len(late)
-    opened = [one for one in said["alerts"] if one["status"] == "open"]
-    assert sorted((one["start"], one["sensor"]) for one in opened) == sorted(
+    opened = [alert for alert in said["alerts"] if alert["status"] == "open"]
+    assert sorted((alert["start"], alert["sensor"]) for alert in opened) == sorted(
         (f"{row.start:%Y-%m-%dT%H:%M:%S}.{row.start.microsecond // 1000:03d}Z", row.sensor)
         for row in batch.episodes.itertuples()
     )
-    closed = {one["id"]: one for one in said["alerts"] if one["status"] == "closed"}
+    closed = {alert["id"]: alert for alert in said["alerts"] if alert["status"] == "closed"}
     last = readings.groupby("pump")["event_time"].max()
     ended = batch.episodes[batch.episodes["stop"] <= batch.episodes["sensor"].map(last)]
     assert len(closed) == len(ended) > 3
-    for one, row in zip(
-        sorted(closed.values(), key=lambda one: (one["start"], one["sensor"])),
+    for alert, row in zip(
+        sorted(closed.values(), key=lambda alert: (alert["start"], alert["sensor"])),
         ended.sort_values(["start", "sensor"]).itertuples(),
         strict=True,
     ):
-        assert one["peak_score"] == pytest.approx(row.peak_score, rel=1e-9)
-        assert one["readings"] == row.readings
-        assert pd.Timestamp(one["peak_time"]) == row.peak_time
-        assert pd.Timestamp(one["stop"]) == row.stop
+        assert alert["peak_score"] == pytest.approx(row.peak_score, rel=1e-9)
+        assert alert["readings"] == row.readings
+        assert pd.Timestamp(alert["peak_time"]) == row.peak_time
+        assert pd.Timestamp(alert["stop"]) == row.stop
 
 
 def test_derived_channels_are_made_of_the_others(content):
@@ -96,17 +96,17 @@ def test_limits_alert_as_in_the_job(store, readings, content):
     alerts = remembered(stream, None, frame)["alerts"]
 
     job = run(stream, frame).alerts
-    given = {one["id"]: one for one in alerts}
-    wanted = {one["id"]: one for one in job.to_dict("records")}
+    given = {alert["id"]: alert for alert in alerts}
+    wanted = {alert["id"]: alert for alert in job.to_dict("records")}
     assert given.keys() == wanted.keys()
-    assert {one["kind"] for one in given.values()} == limits.keys()
-    for alert_id, one in wanted.items():
-        assert given[alert_id]["threshold"] == one["threshold"]
-        assert given[alert_id]["status"] == one["status"]
-        if one["status"] == "closed":
-            assert given[alert_id]["peak_score"] == pytest.approx(one["peak_score"], rel=1e-12)
-            assert given[alert_id]["readings"] == one["readings"]
-            assert pd.Timestamp(given[alert_id]["peak_time"]) == one["peak_time"]
+    assert {alert["kind"] for alert in given.values()} == limits.keys()
+    for alert_id, alert in wanted.items():
+        assert given[alert_id]["threshold"] == alert["threshold"]
+        assert given[alert_id]["status"] == alert["status"]
+        if alert["status"] == "closed":
+            assert given[alert_id]["peak_score"] == pytest.approx(alert["peak_score"], rel=1e-12)
+            assert given[alert_id]["readings"] == alert["readings"]
+            assert pd.Timestamp(given[alert_id]["peak_time"]) == alert["peak_time"]
 
 
 @pytest.mark.flink
@@ -121,10 +121,10 @@ def test_a_clock_that_runs_off_is_the_alert_and_the_refusal_of_the_job(store, re
 
     job = run(stream, frame)
     names = ["id", "sensor", "kind", "status", "start", "stop", "first_message_id"]
-    newest = {one["id"]: one for one in said["alerts"]}
+    newest = {alert["id"]: alert for alert in said["alerts"]}
     given = [[newest[name][key] for key in names] for name in job.alerts["id"]]
-    for one in given:
-        one[4:6] = [pd.NaT if time is None else pd.Timestamp(time) for time in one[4:6]]
+    for alert in given:
+        alert[4:6] = [pd.NaT if time is None else pd.Timestamp(time) for time in alert[4:6]]
     assert len(newest) == len(job.alerts) == 2
     pd.testing.assert_frame_equal(
         pd.DataFrame(given, columns=names), job.alerts[names], check_dtype=False
@@ -153,10 +153,10 @@ def test_a_sensor_that_comes_by_a_second_partition_is_refused_there_by_name(
 def test_a_message_becomes_a_reading(stream):
     content = b'{"pump": 7, "pressure_bar": 1, "flow_l_min": null}'
 
-    one = parse(stream, content, "1:2:-1:0", (0, 1700))
+    reading = parse(stream, content, "1:2:-1:0", (0, 1700))
 
-    assert (one.sensor, one.event_ms, one.channels["pressure_bar"]) == ("7", 1700, 1.0)
-    assert np.isnan(one.channels["flow_l_min"])
+    assert (reading.sensor, reading.event_ms, reading.channels["pressure_bar"]) == ("7", 1700, 1.0)
+    assert np.isnan(reading.channels["flow_l_min"])
 
 
 @pytest.mark.parametrize(
@@ -192,14 +192,14 @@ def test_the_function_alerts_on_a_real_worker_as_the_batch_path_does(
     from workbench.broker import connect
     from workbench.services import ingest_frame
 
-    names = {one: f"persistent://public/default/function-{one}" for one in ("topic", "alerts")}
+    names = {item: f"persistent://public/default/function-{item}" for item in ("topic", "alerts")}
     (tmp_path / "pumps.yaml").write_text(yaml.safe_dump(content(**names)))
     package = detectors.load(package_folder)
     sent = {"sensor": "pump", "time": "event_time", "values": ["pressure_bar", "flow_l_min"]}
     ingest_frame(readings, names["topic"], **sent)
     with connect() as client:
         client.create_producer(names["topic"]).send(b"poison")
-        found = client.subscribe(
+        consumer = client.subscribe(
             names["alerts"], "test", initial_position=pulsar.InitialPosition.Earliest
         )
 
@@ -209,14 +209,14 @@ def test_the_function_alerts_on_a_real_worker_as_the_batch_path_does(
 
         stream = parse_stream("pumps", content(**names))
         expected = remembered(stream, package, readings, end=False)["alerts"]
-        alerts = [found.receive(120_000) for _ in expected]
+        alerts = [consumer.receive(120_000) for _ in expected]
     keys = ("id", "status", "sensor", "start", "peak_time", "stop", "peak_score", "readings")
-    given = [json.loads(one.data()) for one in alerts]
-    assert [[one[key] for key in keys] for one in given] == [
-        [one[key] for key in keys] for one in expected
+    given = [json.loads(item.data()) for item in alerts]
+    assert [[item[key] for key in keys] for item in given] == [
+        [item[key] for key in keys] for item in expected
     ]
-    assert [one.partition_key() for one in alerts] == [one["id"] for one in given]
-    assert all(one["last_message_id"].count(":") == 3 for one in given)
+    assert [item.partition_key() for item in alerts] == [item["id"] for item in given]
+    assert all(item["last_message_id"].count(":") == 3 for item in given)
 
 
 def test_a_function_is_one_file_its_config_and_the_package(

@@ -47,17 +47,17 @@ def case(store, package_folder, readings, stream, messages_of):
 
 
 def test_the_function_and_the_batch_path_agree_on_the_messages(case):
-    found = prove_function(*case, floor=0.9)
+    proof = prove_function(*case, floor=0.9)
 
-    assert found.reasons() == []
-    assert (found.compared, found.read) == ("the Pulsar Function", "the messages of the archive")
-    assert found.readings == len(case[2])
-    assert found.scored > 2_000
-    assert found.alerts > 3
-    assert found.late_batch == found.late_stream > 50
-    assert found.unscored["refused"] == 2
-    assert found.unscored["ahead"] == 3
-    assert "the Pulsar Function" in json.loads(found.json())["compared"]
+    assert proof.reasons() == []
+    assert (proof.compared, proof.read) == ("the Pulsar Function", "the messages of the archive")
+    assert proof.readings == len(case[2])
+    assert proof.scored > 2_000
+    assert proof.alerts > 3
+    assert proof.late_batch == proof.late_stream > 50
+    assert proof.unscored["refused"] == 2
+    assert proof.unscored["ahead"] == 3
+    assert "the Pulsar Function" in json.loads(proof.json())["compared"]
 
 
 def test_derived_channels_are_those_of_the_batch_path(store, content, readings, messages_of):
@@ -70,10 +70,10 @@ def test_derived_channels_are_those_of_the_batch_path(store, content, readings, 
     detectors.save(detector, store / "new", threshold=4.0, rule=rule, training={})
     add_package(store / "new")
 
-    found = prove_function(stream, detectors.load(store / "new"), frame, messages, floor=0.9)
+    proof = prove_function(stream, detectors.load(store / "new"), frame, messages, floor=0.9)
 
-    assert found.reasons() == []
-    assert found.scored > 2_000
+    assert proof.reasons() == []
+    assert proof.scored > 2_000
 
 
 def _lateness(patch):

@@ -149,17 +149,17 @@ def proven(tmp_path_factory, package_folder, messages_of):
 def test_the_honest_paths_agree_on_the_messages(proven):
     stream, package, frame, messages, _ = proven
 
-    found = prove(stream, package, frame, messages, floor=0.9)
+    proof = prove(stream, package, frame, messages, floor=0.9)
 
-    assert found.reasons() == []
-    assert found.read == "the messages of the archive"
-    assert found.alerts > 3
-    assert found.unscored["late"] > 5
-    assert found.unscored["gap"] >= 6
-    assert found.unscored["missing"] >= 1
-    assert found.scored + sum(found.unscored.values()) == found.readings == 1200
-    assert found.able == 1200 - 3 * 3
-    assert found.share > 0.95
+    assert proof.reasons() == []
+    assert proof.read == "the messages of the archive"
+    assert proof.alerts > 3
+    assert proof.unscored["late"] > 5
+    assert proof.unscored["gap"] >= 6
+    assert proof.unscored["missing"] >= 1
+    assert proof.scored + sum(proof.unscored.values()) == proof.readings == 1200
+    assert proof.able == 1200 - 3 * 3
+    assert proof.share > 0.95
 
 
 def _shifted(frame, **by):
@@ -286,14 +286,14 @@ def ordered(tmp_path_factory):
         stream = parse_stream("minutes", content | {"alerts": f"{topic}-alerts"})
         package = as_run(stream, detectors.load(folder / "p"))
         frames = {name: order(frame) for name, (order, _) in ORDERS.items()}
-        copies = [_copy(one, number) for number, one in enumerate(frames.values())]
+        copies = [_copy(part, number) for number, part in enumerate(frames.values())]
         outcome = run(stream, pd.concat(copies, ignore_index=True), package=package.id)
         yield (
             stream,
             package,
             {
-                name: (one.reset_index(drop=True), _of_copy(outcome, number))
-                for number, (name, one) in enumerate(frames.items())
+                name: (part.reset_index(drop=True), _of_copy(outcome, number))
+                for number, (name, part) in enumerate(frames.items())
             },
         )
 
@@ -306,16 +306,16 @@ def test_readings_that_are_hardly_scored_prove_nothing(ordered, order):
     batch = batch_path(stream, package, frame)
 
     certified = certify(stream, package, frame, batch, outcome)
-    found = replace(certified, floor=stream.gate.scored_share)
+    proof = replace(certified, floor=stream.gate.scored_share)
 
     scored = ORDERS[order][1]
-    assert found.scored == scored
-    assert found.late_stream == found.late_batch == 1600 - scored
+    assert proof.scored == scored
+    assert proof.late_stream == proof.late_batch == 1600 - scored
     if scored == 1600:
-        assert found.reasons() == []
-        assert found.alerts == 4
+        assert proof.reasons() == []
+        assert proof.alerts == 4
     else:
-        assert found.reasons() == [
+        assert proof.reasons() == [
             f"only {scored:,} of 1,600 readings that could have a full window are scored, "
             f"{scored / 1600:.1%}, at least 90% are wanted: {1600 - scored:,} late"
         ]

@@ -37,11 +37,11 @@ def test_alerts_that_overlap_are_one_stretch_and_the_rest_are_one_sided():
         {"sensor": ["a"], "start": [at(5)], "stop": [at(11)], "kind": ["worn_bearing"]}
     )
 
-    found = changes(before, after, truth(labels), span=SPAN)
+    compared = changes(before, after, truth(labels), span=SPAN)
 
-    assert (found.champion, found.candidate) == (3, 3)
-    assert [found.count(under) for under in ("both", "champion", "candidate")] == [1, 2, 1]
-    assert found.card().text() == (
+    assert (compared.champion, compared.candidate) == (3, 3)
+    assert [compared.count(under) for under in ("both", "champion", "candidate")] == [1, 2, 1]
+    assert compared.card().text() == (
         "alerts as they would change\n"
         "  alerts          3 under the champion, 3 under the candidate\n"
         "  under both      1\n"
@@ -57,18 +57,18 @@ def test_alerts_that_overlap_are_one_stretch_and_the_rest_are_one_sided():
 
 
 def test_without_a_champion_all_alerts_are_the_candidates():
-    found = changes(None, alerts(("a", 1, 2, 3.0)), truth(NOBODY), span=SPAN)
+    compared = changes(None, alerts(("a", 1, 2, 3.0)), truth(NOBODY), span=SPAN)
 
-    assert found.champion is None
-    assert found.card().facts["alerts"] == "1 under the candidate"
-    assert [stretch.under for stretch in found.stretches] == ["candidate"]
+    assert compared.champion is None
+    assert compared.card().facts["alerts"] == "1 under the candidate"
+    assert [stretch.under for stretch in compared.stretches] == ["candidate"]
 
 
 def test_two_packages_that_never_alert_change_nothing():
-    found = changes(alerts(), alerts(), truth(NOBODY), span=SPAN)
+    compared = changes(alerts(), alerts(), truth(NOBODY), span=SPAN)
 
-    assert (found.champion, found.candidate, found.stretches) == (0, 0, ())
-    assert len(found.frame()) == 0
+    assert (compared.champion, compared.candidate, compared.stretches) == (0, 0, ())
+    assert len(compared.frame()) == 0
 
 
 def _apart(starts):

@@ -68,17 +68,17 @@ def test_each_day_says_what_the_batch_path_says_of_it(store, tmp_path, history):
     package, loaded = packaged(tmp_path / "package")
     in_log(champion(package))
 
-    found = drift(plant(), days=6, stop=STOP, archive=ARCHIVE)
+    drifted = drift(plant(), days=6, stop=STOP, archive=ARCHIVE)
 
-    assert [day.start for day in found.days] == [
+    assert [day.start for day in drifted.days] == [
         f"2026-01-{number:02d}T06:00:00.000Z" for number in range(10, 15)
     ]
-    assert found.left_out == 1  # it was fitted on a part of the first
+    assert drifted.left_out == 1  # it was fitted on a part of the first
     batch = detectors.detect(loaded, history, sensor="pump", lateness_ms=60_000)
     trained = history[history["event_time"] < TRAINED[1]]
     train_scores = detectors.detect(loaded, trained, sensor="pump", lateness_ms=60_000).scores
     labels = evaluation.read_labels(plant().gate.labels)
-    for day in found.days:
+    for day in drifted.days:
         start = pd.Timestamp(day.start)
         inside = (
             (history["event_time"] >= start) & (history["event_time"] < start + DAY)
@@ -96,8 +96,8 @@ def test_each_day_says_what_the_batch_path_says_of_it(store, tmp_path, history):
         assert day.moved["the score"] == moved_by(
             pd.Series(train_scores), pd.Series(batch.scores[inside])
         )
-    assert sum(day.alerts for day in found.days) > 0
-    assert list(found.frame().columns) == [*CHANNELS, "the score"]
+    assert sum(day.alerts for day in drifted.days) > 0
+    assert list(drifted.frame().columns) == [*CHANNELS, "the score"]
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_a_reading_is_scored_by_what_was_in_force_and_an_alarm_goes_on(store, tm
     switch = "2026-01-13T18:00:00Z"
     in_log(champion(low), champion(high, instant_ms(switch), sensors=("pump-3",)))
 
-    found = drift(plant(alerts_per_sensor_day=100), days=3, stop=STOP, archive=ARCHIVE)
+    drifted = drift(plant(alerts_per_sensor_day=100), days=3, stop=STOP, archive=ARCHIVE)
 
     history = history[history["event_time"] < STOP]
     batch = detectors.detect(first, history, sensor="pump", lateness_ms=60_000)
@@ -116,7 +116,7 @@ def test_a_reading_is_scored_by_what_was_in_force_and_an_alarm_goes_on(store, tm
     kept = ~batch.late
     expected = detectors.episodes(times[kept], pumps[kept], above[kept].astype(float), 0.5, RULE)
     labels = evaluation.read_labels(plant().gate.labels)
-    for day, packages in zip(found.days, [(low,), (low, high), (low, high)], strict=True):
+    for day, packages in zip(drifted.days, [(low,), (low, high), (low, high)], strict=True):
         start = pd.Timestamp(day.start)
         report = evaluation.event_report(
             expected, labels, span=(start, start + DAY), sensors=history["pump"].unique()
@@ -146,12 +146,12 @@ def test_over_a_limit_the_command_tells_the_table_the_reason_and_fails(store, tm
     lines = result.stdout.splitlines()
     assert lines[0] == "drift plant"
     assert sum(f"  {package[:8]}  " in line for line in lines) == 2
-    told = json.loads(CliRunner().invoke(cli, [*asked, "--json"]).stdout)
-    assert told["passed"] is False
-    assert [finding["check"] for finding in told["findings"]] == [
+    printed = json.loads(CliRunner().invoke(cli, [*asked, "--json"]).stdout)
+    assert printed["passed"] is False
+    assert [finding["check"] for finding in printed["findings"]] == [
         "drift since training", "drift of the score", "readings scored", "expected alerts",
     ]  # fmt: skip
-    assert told["judged"] == ["2026-01-16T23:59:05.001Z", "2026-01-18T23:59:05.001Z"]
+    assert printed["judged"] == ["2026-01-16T23:59:05.001Z", "2026-01-18T23:59:05.001Z"]
 
 
 @pytest.mark.slow
@@ -198,12 +198,12 @@ def test_within_its_limits_a_stream_drifts_in_silence(store, tmp_path):
     package, _ = packaged(tmp_path / "package", threshold=1e6)
     generous = plant(drift=1, alerts_per_sensor_day=100)
 
-    found = drift(generous, package=package, days=2, stop="2026-01-12T00:00:00Z", archive=ARCHIVE)
+    drifted = drift(generous, package=package, days=2, stop="2026-01-12T00:00:00Z", archive=ARCHIVE)
 
-    assert found.passed
-    assert found.reasons() == []
-    assert [day.alerts for day in found.days] == [0, 0]
-    assert found.card().facts["over a limit"] == "nothing"
+    assert drifted.passed
+    assert drifted.reasons() == []
+    assert [day.alerts for day in drifted.days] == [0, 0]
+    assert drifted.card().facts["over a limit"] == "nothing"
 
 
 def test_a_training_span_that_the_archive_has_lost_is_not_a_drift_of_one(store, tmp_path):
@@ -211,11 +211,11 @@ def test_a_training_span_that_the_archive_has_lost_is_not_a_drift_of_one(store, 
     package, _ = packaged(tmp_path / "package", training=gone)
     in_log(champion(package))
 
-    found = drift(plant(), days=1, stop=STOP, archive=ARCHIVE)
+    drifted = drift(plant(), days=1, stop=STOP, archive=ARCHIVE)
 
-    assert found.days[0].moved == dict.fromkeys([*CHANNELS, "the score"])
-    assert found.findings[0].passed is False
-    assert found.findings[0].found == (
+    assert drifted.days[0].moved == dict.fromkeys([*CHANNELS, "the score"])
+    assert drifted.findings[0].passed is False
+    assert drifted.findings[0].found == (
         "not known: the archive has no readings of 2025-01-01T00:00:00.000Z to "
         "2025-02-01T00:00:00.000Z, which the package was fitted on"
     )
@@ -266,13 +266,13 @@ def test_days_that_are_all_known_are_told_and_not_judged(store, tmp_path, monkey
             stop="2026-02-01T00:00Z", why="overhaul",
         )  # fmt: skip
 
-    found = drift(maintained, days=2, stop=STOP, archive=ARCHIVE)
+    drifted = drift(maintained, days=2, stop=STOP, archive=ARCHIVE)
 
-    expected = found.findings[-1]
+    expected = drifted.findings[-1]
     assert (expected.check, expected.passed) == ("expected alerts", None)
-    assert found.card().facts["expected alerts"] == "not judged: all of it is known"
-    assert [(day.alerts, day.alarm_share) for day in found.days] == [(0, None), (0, None)]
-    assert found.passed
+    assert drifted.card().facts["expected alerts"] == "not judged: all of it is known"
+    assert [(day.alerts, day.alarm_share) for day in drifted.days] == [(0, None), (0, None)]
+    assert drifted.passed
 
 
 def test_a_stream_without_a_detector_has_no_drift(store, content):

@@ -93,14 +93,14 @@ def test_a_package_that_does_not_fit_is_refused_with_every_reason(store, package
         promote(package_folder, stream=narrow)
 
     package = detectors.load(package_folder).id[:16]
-    found = verdict(error.value.where)
+    judgement = verdict(error.value.where)
     assert error.value.message == (
         f"package {package} is refused for stream narrow:\n"
         "  - fits the stream: the stream has no channel flow_l_min; "
         "its window is 4, the stream's 2"
     )
-    assert not found.passed
-    assert [one.verdict for one in found.findings] == ["pass", "refuse"]
+    assert not judgement.passed
+    assert [one.verdict for one in judgement.findings] == ["pass", "refuse"]
     assert promotions("narrow") == []
 
 
@@ -120,22 +120,22 @@ def test_every_reason_is_told_at_once_and_kept(
     with pytest.raises(PromotionRefused) as error:
         promote(worse, stream=stream, frame=readings)
 
-    told = dict(line.split(": ", 1) for line in reasons(error))
+    by_check = dict(line.split(": ", 1) for line in reasons(error))
     stored = json.loads(Path(error.value.where).read_text())
-    assert list(told) == [
+    assert list(by_check) == [
         "judged on unseen data",
         "not worse than the champion",
         "expected alerts",
         "drift since training",
         "cost of scoring",
     ]
-    assert told["judged on unseen data"].startswith(
+    assert by_check["judged on unseen data"].startswith(
         "fitted on 2026-01-05T00:00Z to 2026-01-05T00:10Z, 6"
     )
-    assert told["not worse than the champion"].startswith("f1 0 (0 of 4 events")
-    assert "(wanted: f1 1 (4 of 4 events" in told["not worse than the champion"]
-    assert told["expected alerts"].endswith("(wanted: at most 0.001, in alarm at most 10%)")
-    assert told["drift since training"].startswith("not known: ")
+    assert by_check["not worse than the champion"].startswith("f1 0 (0 of 4 events")
+    assert "(wanted: f1 1 (4 of 4 events" in by_check["not worse than the champion"]
+    assert by_check["expected alerts"].endswith("(wanted: at most 0.001, in alarm at most 10%)")
+    assert by_check["drift since training"].startswith("not known: ")
     assert stored["champion"] == before
     passed = {one["check"]: one["passed"] for one in stored["findings"]}
     planted = passed.pop("planted faults")
@@ -189,10 +189,10 @@ def test_the_partition_with_the_most_late_readings_decides(stream, readings):
     frame = frame.sort_values("event_time", kind="stable")
     frame.iloc[:600] = frame.iloc[:600].iloc[::-1].to_numpy()
 
-    found = checks.in_order(stream, frame)
+    finding = checks.in_order(stream, frame)
 
-    assert found.passed is False
-    assert found.found.endswith(" of one of 2 partitions")
+    assert finding.passed is False
+    assert finding.found.endswith(" of one of 2 partitions")
     assert checks.in_order(stream, readings).passed
 
 
@@ -304,11 +304,11 @@ def test_the_gate_judges_by_what_people_answered_up_to_an_instant(
     with pytest.raises(PromotionRefused) as error:
         promote(quiet, stream=stream, frame=readings)
 
-    found = verdict(error.value.where)
-    assert found.labels["answers"] == 3
-    assert found.card().facts["answers"] == f"3 up to {found.labels['until']}"
+    judgement = verdict(error.value.where)
+    assert judgement.labels["answers"] == 3
+    assert judgement.card().facts["answers"] == f"3 up to {judgement.labels['until']}"
     assert "not worse than the champion: f1 0 (0 of 1 events, 0 false alerts)" in str(error.value)
-    answers = {stretch.answer for stretch in found.changes.stretches}
+    answers = {stretch.answer for stretch in judgement.changes.stretches}
     assert answers == {"true", "known", "false", ""}
     judged = checks.judge(stream, readings, promotions("pumps"), checks.truth_of(stream))
     assert (judged.figures["events"], judged.figures["found"]) == (1, 1)
@@ -346,12 +346,12 @@ def test_an_answer_that_says_nothing_of_right_and_wrong_opens_no_gate(
         stop=(start + pd.Timedelta(minutes=5)).isoformat(),
     )  # fmt: skip
 
-    found = quiet_beside(package_folder, stream, readings, tmp_path)
+    finding = quiet_beside(package_folder, stream, readings, tmp_path)
 
     judged = {"false": "f1 0 (0 of 0 events, 0 false alerts)",
               "true": "f1 0 (0 of 1 events, 0 false alerts)"}  # fmt: skip
-    assert found.found == judged.get(said, UNKNOWN)
-    assert found.passed is False or said in judged
+    assert finding.found == judged.get(said, UNKNOWN)
+    assert finding.passed is False or said in judged
 
 
 def test_labels_without_an_event_in_what_is_judged_do_not_choose_the_quieter_one(
@@ -361,11 +361,11 @@ def test_labels_without_an_event_in_what_is_judged_do_not_choose_the_quieter_one
     path.write_text("sensor,start,stop\npump-3,2025-01-12T06:00:00Z,2025-01-12T07:00:00Z\n")
     gate = {"labels": str(path), "us_per_reading": 1e-6}
 
-    found = quiet_beside(
+    finding = quiet_beside(
         package_folder, parse_stream("pumps", content(gate=gate)), readings, tmp_path
     )
 
-    assert (found.passed, found.found) == (False, UNKNOWN)
+    assert (finding.passed, finding.found) == (False, UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_an_instant_for_answers_is_refused_where_no_answers_are_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("champions", "candidates", "told"),
+    ("champions", "candidates", "check"),
     [
         (1.0, 2.0, "cost of scoring"),  # over the budget, the champion by more
         (2.0, 1.0, "expected alerts"),
@@ -395,7 +395,7 @@ def test_an_instant_for_answers_is_refused_where_no_answers_are_asked_for(
     ],
 )
 def test_one_over_the_budget_passes_where_the_champion_is_louder(
-    store, package_folder, content, readings, labels, tmp_path, champions, candidates, told
+    store, package_folder, content, readings, labels, tmp_path, champions, candidates, check
 ):
     gate = {"labels": labels, "metric": "recall", "alerts_per_sensor_day": 0.001}
     stream = parse_stream("pumps", content(gate=gate | {"us_per_reading": 1e-6}))
@@ -406,9 +406,9 @@ def test_one_over_the_budget_passes_where_the_champion_is_louder(
     with pytest.raises(PromotionRefused) as error:
         promote(candidate, stream=stream, frame=readings)
 
-    assert told in {reason.partition(":")[0] for reason in reasons(error)}
+    assert check in {reason.partition(":")[0] for reason in reasons(error)}
     budget = next(f for f in verdict(error.value.where).findings if f.check == "expected alerts")
-    assert budget.passed == (told == "cost of scoring")
+    assert budget.passed == (check == "cost of scoring")
     assert (", or less than the champion's " in budget.wanted) == (champions in {1.0, 2.0})
 
 

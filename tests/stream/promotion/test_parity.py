@@ -77,10 +77,10 @@ def _check_explained(packages, frame, episodes, alerts):
 
 def _one_sensor_for_each(names, readings):
     """The readings of one pump again and again, each time of another sensor, side by side."""
-    one = readings[readings["pump"] == "pump-3"].head(READINGS)
-    frame = pd.concat([one.assign(pump=name) for name in names])
+    pump = readings[readings["pump"] == "pump-3"].head(READINGS)
+    frame = pd.concat([pump.assign(pump=name) for name in names])
     frame = frame.sort_index(kind="stable").reset_index(drop=True)
-    return frame.assign(message_id=[f"9:{one}:-1:0" for one in frame.index])
+    return frame.assign(message_id=[f"9:{pump}:-1:0" for pump in frame.index])
 
 
 def _fitted(name, readings, folder):
@@ -107,11 +107,14 @@ def _merged(parts):
     some = next(iter(made.values()))
     frame = next(iter(parts.values()))[1]
     scores = np.full(len(frame), np.nan)
-    for sensor, one in made.items():
+    for sensor, detection in made.items():
         rows = (frame["pump"] == sensor).to_numpy()
-        scores[rows] = one.scores[rows]
+        scores[rows] = detection.scores[rows]
     episodes = pd.concat(
-        [one.episodes[one.episodes["sensor"] == sensor] for sensor, one in made.items()]
+        [
+            detection.episodes[detection.episodes["sensor"] == sensor]
+            for sensor, detection in made.items()
+        ]
     )
     return dataclasses.replace(some, scores=scores, episodes=episodes.reset_index(drop=True))
 

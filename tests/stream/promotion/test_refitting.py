@@ -37,7 +37,9 @@ def labels(tmp_path, readings):
 
 
 @pytest.mark.parametrize(
-    "method", [{"name": "robust_z"}, {"name": "knn", "n_neighbors": 1}], ids=lambda one: one["name"]
+    "method",
+    [{"name": "robust_z"}, {"name": "knn", "n_neighbors": 1}],
+    ids=lambda item: item["name"],
 )
 @pytest.mark.parametrize(
     "leaves_out", [{}, {"leave_out_alarmed": True}, {"change_h": 1.0}], ids=str
@@ -52,16 +54,16 @@ def test_a_refit_is_what_the_replayed_schedule_makes_at_that_instant(
     policy = {"every_h": 1.5, "trailing_h": 3, **leaves_out}
     spec = {**method, "window": 4, "channels": ["flow_l_min", "pressure_bar"], "refit": policy}
     stream = parse_stream("pumps", content(gate={"labels": labels}))
-    known = labelled(
+    in_event = labelled(
         epoch_ms(in_order["event_time"]), in_order["pump"], read_labels(stream.gate.labels)
     )
     replayed = detectors.replay_refits(
-        spec, in_order, sensor="pump", alerts_per_sensor_day=BUDGET, rule=RULE, in_event=known
+        spec, in_order, sensor="pump", alerts_per_sensor_day=BUDGET, rule=RULE, in_event=in_event
     )
     times = epoch_ms(in_order["event_time"])
     instants = times[0] + (3 + 1.5 * np.arange(len(replayed.refits))) * HOUR_MS
     fits = zip(replayed.refits, instants, strict=True)
-    log = [promoted(one, instant, tmp_path) for one, instant in fits]
+    log = [promoted(item, instant, tmp_path) for item, instant in fits]
     log_path("pumps").parent.mkdir(parents=True)
     log_path("pumps").write_text("".join(json.dumps(asdict(line)) + "\n" for line in log[:-1]))
     stop = instants[-1]
@@ -78,8 +80,10 @@ def test_a_refit_is_what_the_replayed_schedule_makes_at_that_instant(
     for name, array in last.detector.state.items():
         np.testing.assert_array_equal(again.detector.state[name], array)
     assert len(again.trained) == len(last.trained)
-    assert not known[last.trained].any()
-    assert (len(last.trained) < (~known[times < stop][-len(trailing) :]).sum()) == bool(leaves_out)
+    assert not in_event[last.trained].any()
+    assert (len(last.trained) < (~in_event[times < stop][-len(trailing) :]).sum()) == bool(
+        leaves_out
+    )
     if "change_h" in leaves_out:
         learnt = in_order.iloc[last.trained]
         assert learnt.loc[learnt["pump"] == "pump-2", "flow_l_min"].min() > 400

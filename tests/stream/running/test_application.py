@@ -84,7 +84,9 @@ def end(found):
 def test_a_stream_runs_as_an_application(
     services, store, package_folder, readings, content, tmp_path
 ):
-    names = {one: f"persistent://public/default/app-{one}" for one in ("topic", "alerts", "scores")}
+    names = {
+        item: f"persistent://public/default/app-{item}" for item in ("topic", "alerts", "scores")
+    }
     (tmp_path / "pumps.yaml").write_text(yaml.safe_dump(content(**names)))
     package = add_package(package_folder)
     sent = {"sensor": "pump", "time": "event_time", "values": ["pressure_bar", "flow_l_min"]}
@@ -109,12 +111,12 @@ def test_a_stream_runs_as_an_application(
         with connect() as client:
             client.create_producer(names["scores"]).close()
             reader = client.create_reader(names["scores"], pulsar.MessageId.earliest)
-            found, deadline = [], time.monotonic() + 240
-            while len(found) < 500 and time.monotonic() < deadline:
+            scores, deadline = [], time.monotonic() + 240
+            while len(scores) < 500 and time.monotonic() < deadline:
                 try:
-                    found.append(json.loads(reader.read_next(1000).data()))
+                    scores.append(json.loads(reader.read_next(1000).data()))
                 except pulsar.Timeout:
-                    assert all(one.poll() is None for one in started), (
+                    assert all(item.poll() is None for item in started), (
                         tmp_path / "out"
                     ).read_text()
     finally:
@@ -127,9 +129,9 @@ def test_a_stream_runs_as_an_application(
     wanted = {}
     for pump, event_ms, score in zip(readings["pump"].head(600), times, batch.scores, strict=True):
         wanted.setdefault((pump, event_ms), []).append(score)
-    assert len(found) == 500
-    assert {one["package"] for one in found} == {package}
-    for one in found:
-        score = np.nan if one["score"] is None else one["score"]
-        these = wanted[one["sensor"], one["event_ms"]]
+    assert len(scores) == 500
+    assert {item["package"] for item in scores} == {package}
+    for item in scores:
+        score = np.nan if item["score"] is None else item["score"]
+        these = wanted[item["sensor"], item["event_ms"]]
         assert np.isclose(score, these, rtol=1e-9, atol=0, equal_nan=True).any()

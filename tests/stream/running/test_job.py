@@ -89,18 +89,18 @@ def test_packages_switch_at_the_promised_reading_for_the_sensors_named(
         _promotion(second, switch.value // 10**6, sensors=("pump-3",), threshold=5.0),
     )
 
-    found = run(stream, readings.tail(2000))
+    outcome = run(stream, readings.tail(2000))
 
-    taken = (found.scores["sensor"] == "pump-3") & (
-        found.scores["event_ms"] >= switch.value // 10**6
+    taken = (outcome.scores["sensor"] == "pump-3") & (
+        outcome.scores["event_ms"] >= switch.value // 10**6
     )
-    assert set(found.scores.loc[taken, "package"]) == {second}
-    assert set(found.scores.loc[taken, "threshold"]) == {5.0}
-    assert set(found.scores.loc[~taken, "package"]) == {first}
-    assert set(found.scores.loc[~taken, "threshold"]) == {3.0}
+    assert set(outcome.scores.loc[taken, "package"]) == {second}
+    assert set(outcome.scores.loc[taken, "threshold"]) == {5.0}
+    assert set(outcome.scores.loc[~taken, "package"]) == {first}
+    assert set(outcome.scores.loc[~taken, "threshold"]) == {3.0}
     batch = detectors.detect(package, readings.tail(2000), sensor="pump", lateness_ms=30_000)
-    rows = pd.Index(readings["message_id"].tail(2000)).get_indexer(found.scores["message_id"])
-    np.testing.assert_allclose(found.scores["score"], batch.scores[rows], rtol=1e-9)
+    rows = pd.Index(readings["message_id"].tail(2000)).get_indexer(outcome.scores["message_id"])
+    np.testing.assert_allclose(outcome.scores["score"], batch.scores[rows], rtol=1e-9)
 
 
 def _promotion(package, effective_ms, **more):
@@ -292,17 +292,19 @@ def test_live_readings_give_each_alert_once_by_id(
     limit = readings["event_time"].max() - pd.Timedelta("30s")
     expected = batch.episodes[batch.episodes["start"] <= limit]
 
-    found = _alerts(stream.alerts, len(expected), job)
+    alerts = _alerts(stream.alerts, len(expected), job)
 
     assert job.state() == "RUNNING"
     job.stop()
-    assert {(one["sensor"], one["start"], one["status"]) for one in found if one["key"]} >= {
+    assert {
+        (alert["sensor"], alert["start"], alert["status"]) for alert in alerts if alert["key"]
+    } >= {
         (row.sensor, f"{row.start:%Y-%m-%dT%H:%M:%S}.{row.start.microsecond // 1000:03d}Z", "open")
         for row in expected.itertuples()
     }
-    opened = [one["id"] for one in found if one["status"] == "open"]
+    opened = [alert["id"] for alert in alerts if alert["status"] == "open"]
     assert len(opened) == len(set(opened)) == len(expected) > 3
-    assert all(one["first_message_id"].count(":") == 3 for one in found)
+    assert all(alert["first_message_id"].count(":") == 3 for alert in alerts)
 
 
 def _alerts(topic, openings, job):
@@ -313,18 +315,18 @@ def _alerts(topic, openings, job):
 
     from workbench.broker import connect
 
-    found, until = [], time.monotonic() + 240
+    alerts, until = [], time.monotonic() + 240
     with connect() as client:
         reader = client.create_reader(topic, pulsar.MessageId.earliest)
         while time.monotonic() < until and job.state() in {"CREATED", "RUNNING"}:
             try:
                 message = reader.read_next(3000)
             except pulsar.Timeout:
-                if sum(one["status"] == "open" for one in found) >= openings:
+                if sum(one["status"] == "open" for one in alerts) >= openings:
                     break
                 continue
             value = json.loads(message.data())
             # the connector writes keys as bytes, which Pulsar carries as base64
             key = base64.b64decode(message.partition_key()).decode()
-            found.append(value | {"key": key == value["id"]})
-    return found
+            alerts.append(value | {"key": key == value["id"]})
+    return alerts

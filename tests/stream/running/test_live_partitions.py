@@ -68,25 +68,25 @@ def stored(topic):
             reader = client.create_reader(part, pulsar.MessageId.earliest)
             index = int(part.rpartition("-")[2])
             while reader.has_message_available():
-                one = reader.read_next(5000)
-                at = one.message_id()
+                message = reader.read_next(5000)
+                at = message.message_id()
                 place = f"{at.ledger_id()}:{at.entry_id()}:{index}:{at.batch_index()}"
-                time_ms = one.event_timestamp()
-                rows.append(json.loads(one.data()) | {"event_ms": time_ms, "message_id": place})
+                time_ms = message.event_timestamp()
+                rows.append(json.loads(message.data()) | {"event_ms": time_ms, "message_id": place})
     frame = pd.DataFrame(rows)
     return frame.assign(event_time=pd.to_datetime(frame["event_ms"], unit="ms", utc=True))
 
 
 def read(topic, enough, timeout_s=120):
-    found, deadline = [], time.monotonic() + timeout_s
+    rows, deadline = [], time.monotonic() + timeout_s
     with connect() as client:
         reader = client.create_reader(topic, pulsar.MessageId.earliest)
-        while not enough(found) and time.monotonic() < deadline:
+        while not enough(rows) and time.monotonic() < deadline:
             try:
-                found.append(json.loads(reader.read_next(1000).data()))
+                rows.append(json.loads(reader.read_next(1000).data()))
             except pulsar.Timeout:
                 continue
-    return found
+    return rows
 
 
 def due(frame, detection):
@@ -104,7 +104,7 @@ def test_notebook_backtest_and_job_agree_on_a_topic_with_partitions(
     services, store, package_folder, content
 ):
     topic = "persistent://public/default/parted"
-    ends = {one: f"{topic}-{one}" for one in ("alerts", "scores", "refused", "heartbeat")}
+    ends = {item: f"{topic}-{item}" for item in ("alerts", "scores", "refused", "heartbeat")}
     stream = parse_stream("parted", content(topic=topic, **ends))
     package = add_package(package_folder)
     frame, ahead = plan()
@@ -112,11 +112,11 @@ def test_notebook_backtest_and_job_agree_on_a_topic_with_partitions(
     partitioned(topic, 4)
     publish(topic, frame.head(half))  # a backlog
     with connect() as client:
-        for one in ends.values():
-            client.create_producer(one).close()
+        for item in ends.values():
+            client.create_producer(item).close()
 
     job = start(stream, package=package, position="earliest", restarts=0)
-    read(ends["scores"], lambda found: len(found) > half // 2)
+    read(ends["scores"], lambda rows: len(rows) > half // 2)
     partitioned(topic, 5, more=True)
     publish(topic, frame.iloc[half:])
     held = stored(topic)
@@ -125,10 +125,10 @@ def test_notebook_backtest_and_job_agree_on_a_topic_with_partitions(
         ahead_ms=stream.ahead_ms,
     )  # fmt: skip
     expected = due(held, notebook)
-    scores = read(ends["scores"], lambda found: len(found) >= expected.sum())
-    refused = read(ends["refused"], lambda found: len(found) >= 3)
+    scores = read(ends["scores"], lambda rows: len(rows) >= expected.sum())
+    refused = read(ends["refused"], lambda rows: len(rows) >= 3)
     alerts = read(ends["alerts"], lambda _: False, 8)
-    beats = read(ends["heartbeat"], lambda found: _total(found, "read") == len(held), 30)
+    beats = read(ends["heartbeat"], lambda rows: _total(rows, "read") == len(held), 30)
     state = job.state()
     job.stop()
 
@@ -138,13 +138,13 @@ def test_notebook_backtest_and_job_agree_on_a_topic_with_partitions(
     assert notebook.late.sum() > 50
     assert notebook.ahead.sum() == ahead.sum() == 3
     wanted = dict(zip(held["message_id"], notebook.scores, strict=True))
-    given = {one["message_id"]: one["score"] for one in scores}
+    given = {item["message_id"]: item["score"] for item in scores}
     assert given.keys() == set(held["message_id"][expected])
     for name, score in given.items():
         assert (np.nan if score is None else score) == pytest.approx(
             wanted[name], rel=1e-9, nan_ok=True
         )
-    assert {one["message_id"] for one in refused} == set(held["message_id"][notebook.ahead])
+    assert {item["message_id"] for item in refused} == set(held["message_id"][notebook.ahead])
     total = {name: _total(beats, name) for name in ("read", "late", "refused", "ahead")}
     assert total == {"read": len(held), "late": notebook.late.sum(), "refused": 3, "ahead": 3}
 
@@ -153,7 +153,7 @@ def test_notebook_backtest_and_job_agree_on_a_topic_with_partitions(
     assert set(done.late["message_id"]) == set(held["message_id"][notebook.late])
     assert set(done.refused["message_id"]) == set(held["message_id"][notebook.ahead])
     assert _begun(done.alerts.to_dict("records")) == {
-        (one.sensor, one.start.value) for one in notebook.episodes.itertuples()
+        (item.sensor, item.start.value) for item in notebook.episodes.itertuples()
     }
     assert _begun(alerts) <= _begun(done.alerts.to_dict("records"))
     assert len(_begun(alerts)) > 7
@@ -167,7 +167,7 @@ def test_a_backlog_is_scored_whole_and_what_cannot_be_waited_for_is_counted(
 ):
     """Newer readings of a pump are in a partition of their own; then all of them are silent."""
     topic = "persistent://public/default/backlog"
-    ends = {one: f"{topic}-{one}" for one in ("alerts", "scores", "refused", "heartbeat")}
+    ends = {item: f"{topic}-{item}" for item in ("alerts", "scores", "refused", "heartbeat")}
     stream = parse_stream("backlog", content(topic=topic, **ends))
     frame, _ = plan(2_000)
     half = len(frame) // 2
@@ -176,8 +176,8 @@ def test_a_backlog_is_scored_whole_and_what_cannot_be_waited_for_is_counted(
     partitioned(topic, 5, more=True)
     publish(topic, frame.iloc[half:])
     with connect() as client:
-        for one in ends.values():
-            client.create_producer(one).close()
+        for item in ends.values():
+            client.create_producer(item).close()
     held = stored(topic)
     notebook = detectors.detect(
         detectors.load(package_folder), held, sensor="pump", lateness_ms=LATENESS_MS,
@@ -186,8 +186,8 @@ def test_a_backlog_is_scored_whole_and_what_cannot_be_waited_for_is_counted(
     expected = due(held, notebook)
 
     job = start(stream, package=add_package(package_folder), position="earliest", restarts=0)
-    scores = read(stream.scores, lambda found: len(found) >= expected.sum())
-    given = {one["message_id"]: one["score"] for one in scores}
+    scores = read(stream.scores, lambda rows: len(rows) >= expected.sum())
+    given = {item["message_id"]: item["score"] for item in scores}
     assert given.keys() == set(held["message_id"][expected])
     wanted = dict(zip(held["message_id"], notebook.scores, strict=True))
     for name, score in given.items():
@@ -204,10 +204,10 @@ def test_a_backlog_is_scored_whole_and_what_cannot_be_waited_for_is_counted(
     late_ms = int(clocks[slow]) + np.array([60_000, 62_000 + LATENESS_MS])
     frame = pd.DataFrame({"pump": [pump, pump], "event_ms": late_ms, "pressure_bar": 0.0})
     publish(f"{stream.topic}-partition-{slow}", frame.assign(flow_l_min=0.0))
-    refused = read(stream.refused, lambda found: any(OVERTAKEN in one["reason"] for one in found))
+    refused = read(stream.refused, lambda rows: any(OVERTAKEN in item["reason"] for item in rows))
     refused += read(stream.refused, lambda _: False, 3)
-    overtaken = {one["message_id"] for one in refused if one["reason"] == OVERTAKEN}
-    beats = read(stream.heartbeat, lambda found: _total(found, "overtaken") >= len(overtaken), 30)
+    overtaken = {item["message_id"] for item in refused if item["reason"] == OVERTAKEN}
+    beats = read(stream.heartbeat, lambda rows: _total(rows, "overtaken") >= len(overtaken), 30)
     job.stop()
     assert len(overtaken - set(held["message_id"])) == 1
     assert overtaken.isdisjoint(given)
@@ -234,7 +234,7 @@ def test_a_job_reads_from_its_submission_on_and_partitions_added_since_from_thei
 ):
     topic = "persistent://public/default/grown"
     partitioned(topic, 1)
-    ends = {one: f"{topic}-{one}" for one in ("alerts", "heartbeat")}
+    ends = {item: f"{topic}-{item}" for item in ("alerts", "heartbeat")}
     limits = {"high": "pressure_bar > 12"}
     stream = parse_stream("grown", content(topic=topic, detector="none", limits=limits, **ends))
     with connect() as client:
@@ -247,17 +247,17 @@ def test_a_job_reads_from_its_submission_on_and_partitions_added_since_from_thei
     meanwhile = calm.assign(event_ms=START_MS + 10_000 + calm.index * 1000)
     publish(topic, meanwhile)
     job = start(stream, position=position, restarts=0)
-    read(ends["heartbeat"], lambda found: len(found) > 0)
+    read(ends["heartbeat"], lambda rows: len(rows) > 0)
     partitioned(topic, 2, more=True)
     fault = pd.DataFrame({"pump": "b", "pressure_bar": [10.0] * 3 + [20.0] * 7 + [10.0] * 45})
     fault = fault.assign(flow_l_min=1.0, event_ms=START_MS + fault.index * 1000)
     publish(f"{topic}-partition-1", fault)
     # within this time: the connector's own interval is five minutes
-    alerts = read(ends["alerts"], lambda found: len(found) == 2, timeout_s=120)
-    beats = read(ends["heartbeat"], lambda found: _total(found, "read") >= 5 + len(fault), 30)
+    alerts = read(ends["alerts"], lambda rows: len(rows) == 2, timeout_s=120)
+    beats = read(ends["heartbeat"], lambda rows: _total(rows, "read") >= 5 + len(fault), 30)
     job.stop()
 
-    assert [(one["sensor"], one["status"]) for one in alerts] == [("b", "open"), ("b", "closed")]
+    assert [(item["sensor"], item["status"]) for item in alerts] == [("b", "open"), ("b", "closed")]
     # nothing of what was there before
     assert _total(beats, "read") == len(meanwhile) + len(fault)
     again = lasting_position(topic, "latest", "workbench-grown")

@@ -44,7 +44,7 @@ def written(pulsar, folder, messages, definition, kind="JSON"):
     return str(folder)
 
 
-def plant(readings=1_500, *, seed=5, at="at_ms"):
+def plant(readings=1_500, *, seed=5, time="at_ms"):
     """Messages of three pumps; every fourth is odd in a field, in its times, or as a whole."""
     rng = np.random.default_rng(seed)
     messages = []
@@ -52,12 +52,12 @@ def plant(readings=1_500, *, seed=5, at="at_ms"):
         event = START_MS + number // 3 * 60_000 + number % 3
         published = event + 20
         bar = rng.normal(5 + 4 * (number % 300 < 24), 1)
-        fields = {"pump": f'"pump-{number % 3}"', "bar": f"{bar:.3f}", at: f"{event}"}
+        fields = {"pump": f'"pump-{number % 3}"', "bar": f"{bar:.3f}", time: f"{event}"}
         carried = 0
         if rng.random() < 0.25:
             fields["bar"] = SPELT[rng.integers(len(SPELT))].format(round(bar, 3))
         if rng.random() < 0.1:
-            fields[at] = AT[rng.integers(len(AT))].format(event)
+            fields[time] = AT[rng.integers(len(AT))].format(event)
         if rng.random() < 0.2:  # the message's own time counts before the field's
             carried = event + 7 if rng.random() < 0.9 else int(rng.choice([500, 9_300_000_000_000]))
         text = "{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}"
@@ -86,32 +86,37 @@ def fitted(stream, url, folder):
 
 @pytest.mark.flink
 @pytest.mark.filterwarnings("ignore::workbench.errors.ArchiveWarning")
-@pytest.mark.parametrize(("at", "kind"), [("at_ms", "long"), ("event_time", "double")])
-def test_backtest_notebook_and_job_say_the_same_of_every_message(pulsar, store, tmp_path, kind, at):
+@pytest.mark.parametrize(("time", "kind"), [("at_ms", "long"), ("event_time", "double")])
+def test_backtest_notebook_and_job_say_the_same_of_every_message(
+    pulsar, store, tmp_path, kind, time
+):
     (tmp_path / "bucket").mkdir()
     url = written(
         pulsar,
         tmp_path / "bucket",
-        plant(at=at),
-        schema(**{"pump": "string", "bar": "double", at: kind}),
+        plant(time=time),
+        schema(**{"pump": "string", "bar": "double", time: kind}),
     )
-    stream = parse_stream("odd", content(event_time=at))
-    package, known = fitted(stream, url, tmp_path / "package")
+    stream = parse_stream("odd", content(event_time=time))
+    package, package_id = fitted(stream, url, tmp_path / "package")
     frame = originals.readings(stream, originals.readable(stream, url))
     batch = batch_path(stream, as_run(stream, package), frame)
 
-    tested = backtest(stream, archive=url, package=known)
-    proven = parity(stream, package=known, archive=url, scored_share=0.5)
+    tested = backtest(stream, archive=url, package=package_id)
+    proven = parity(stream, package=package_id, archive=url, scored_share=0.5)
 
-    found = certify(stream, package, frame, batch, tested.outcome)
-    assert found.reasons() == proven.reasons() == []
+    certificate = certify(stream, package, frame, batch, tested.outcome)
+    assert certificate.reasons() == proven.reasons() == []
     assert tested.execution == "streaming"
     kinds = tested.outcome.alerts["kind"].value_counts()
-    assert found.alerts == proven.alerts == kinds["episode"] > 3
+    assert certificate.alerts == proven.alerts == kinds["episode"] > 3
     assert kinds["clock"] >= 1
-    assert found.unscored == proven.unscored
-    assert min(found.unscored[why] for why in ("refused", "late", "ahead", "missing")) > 5
-    assert len(tested.outcome.refused) == found.unscored["refused"] + found.unscored["ahead"]
+    assert certificate.unscored == proven.unscored
+    assert min(certificate.unscored[why] for why in ("refused", "late", "ahead", "missing")) > 5
+    assert (
+        len(tested.outcome.refused)
+        == certificate.unscored["refused"] + certificate.unscored["ahead"]
+    )
 
 
 @pytest.mark.flink
@@ -134,10 +139,10 @@ def test_batch_execution_refuses_what_is_no_reading(pulsar, store, tmp_path):
         schema(pump="string", bar="double", at_ms="long"),
     )
     stream = parse_stream("odd", content())
-    package, known = fitted(stream, url, tmp_path / "package")
+    package, package_id = fitted(stream, url, tmp_path / "package")
     frame = originals.readings(stream, originals.readable(stream, url))
 
-    tested = backtest(stream, archive=url, package=known)
+    tested = backtest(stream, archive=url, package=package_id)
 
     batch = batch_path(stream, as_run(stream, package), frame)
     assert tested.execution == "batch"
@@ -156,11 +161,11 @@ def test_a_span_is_cut_by_the_time_that_the_stream_takes(pulsar, tmp_path):
     stream = parse_stream("odd", content())
     opened = originals.readable(stream, url)
 
-    found = originals.readings(stream, opened, "2026-01-05T02:00:00Z", "2026-01-05T05:00:00Z")
+    frame = originals.readings(stream, opened, "2026-01-05T02:00:00Z", "2026-01-05T05:00:00Z")
 
-    assert list(found["at_ms"]) == [START_MS + n * hour_ms for n in (2, 3, 4)]
-    assert list(detectors.epoch_ms(found["event_time"])) == list(found["at_ms"])
-    assert found.attrs["manifest"]["start"] == "2026-01-05T02:00:00Z"
+    assert list(frame["at_ms"]) == [START_MS + n * hour_ms for n in (2, 3, 4)]
+    assert list(detectors.epoch_ms(frame["event_time"])) == list(frame["at_ms"])
+    assert frame.attrs["manifest"]["start"] == "2026-01-05T02:00:00Z"
     assert originals.last_ms(stream, opened) == START_MS + 9 * hour_ms
 
 

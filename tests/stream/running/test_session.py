@@ -138,7 +138,7 @@ def test_a_job_goes_on_where_it_was_stopped_or_lost(cluster, packages, readings,
     with connect() as client:
         client.create_producer(scores).close()
         seen = Topic(client, scores)
-        seen.await_more(lambda found: len(found) >= due(30_000, readings.head(1000)).sum())
+        seen.await_more(lambda scored: len(scored) >= due(30_000, readings.head(1000)).sum())
         assert session.status("pumps").state == "RUNNING"
         assert secrets_told(cluster) == []
         assert open_to_others("jobmanager") == []
@@ -156,7 +156,7 @@ def test_a_job_goes_on_where_it_was_stopped_or_lost(cluster, packages, readings,
             cli, ["stream", "resume", "pumps", "--package", second], catch_exceptions=False
         )
         assert "restored from file:" in result.output
-        seen.await_more(lambda found: len(found) >= due(30_000, readings.head(2000)).sum())
+        seen.await_more(lambda scored: len(scored) >= due(30_000, readings.head(2000)).sum())
 
         (job,) = session.remembered("pumps")
         await_checkpoint("pumps")
@@ -166,8 +166,8 @@ def test_a_job_goes_on_where_it_was_stopped_or_lost(cluster, packages, readings,
         assert session.status("pumps").state == "LOST"
         session.resume("pumps")
         expected = due(30_000, readings)
-        found = seen.await_more(
-            lambda found: len({one["message_id"] for one in found}) >= expected.sum()
+        scored = seen.await_more(
+            lambda scored: len({row["message_id"] for row in scored}) >= expected.sum()
         )
 
     result = run.invoke(cli, ["stream", "status", "pumps", "--json"], catch_exceptions=False)
@@ -175,13 +175,13 @@ def test_a_job_goes_on_where_it_was_stopped_or_lost(cluster, packages, readings,
     assert await_count("pumps") == 0
     session.stop("pumps", with_savepoint=False)
     assert session.status("pumps").state == "CANCELED"
-    by_id = {one["message_id"]: one for one in found}
+    by_id = {row["message_id"]: row for row in scored}
     assert len(by_id) == expected.sum()
     batch = detectors.score_readings(
         detectors.load(tmp_path / "b").detector, readings[expected], sensor="pump"
     )
     _same_scores(by_id, readings[expected], batch)
-    packages_seen = [one["package"] for one in found]
+    packages_seen = [row["package"] for row in scored]
     assert set(packages_seen) == {first, second}
     assert job.package == second
 

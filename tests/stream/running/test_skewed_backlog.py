@@ -141,12 +141,12 @@ def test_of_a_skewed_backlog_all_is_scored_and_few_readings_wait(
 
 
 def messages(topic):
-    found = []
+    rows = []
     with connect() as client:
         reader = client.create_reader(topic, pulsar.MessageId.earliest)
         while reader.has_message_available():
-            found.append(json.loads(reader.read_next(5000).data()))
-    return found
+            rows.append(json.loads(reader.read_next(5000).data()))
+    return rows
 
 
 @pytest.mark.flink
