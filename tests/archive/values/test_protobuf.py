@@ -17,7 +17,7 @@ from google.protobuf import (
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 
 from workbench import archive
-from workbench.errors import ArchiveError
+from workbench.errors import ArchiveError, ArchiveWarning
 
 TOPIC = "persistent://public/default/t"
 ENUM = descriptor_pb2.EnumDescriptorProto(
@@ -187,9 +187,26 @@ def test_messages_of_the_older_type_are_read_by_the_numbers_kept_beside_their_sc
         "properties": {"__PARSING_INFO__": json.dumps(info)},
     }]}  # fmt: skip
 
-    rows = archive.open(str(tmp_path), schemas=schemas)["t"].read().to_pylist()
+    with pytest.warns(ArchiveWarning, match="does not say which fields have presence"):
+        rows = archive.open(str(tmp_path), schemas=schemas)["t"].read().to_pylist()
 
     assert rows == [{"pump": "a", "bar": 1.5, "state": 7, "site": b"\x0a\x01x", "xs": [1.5]}]
+
+
+def test_both_parts_of_a_key_value_may_be_of_the_older_type(pulsar, tmp_path):
+    info = [{"number": 1, "name": "x", "type": "INT32", "label": "LABEL_OPTIONAL"}]
+    inner = json.dumps({"__PARSING_INFO__": json.dumps(info)})
+    record = {"type": "record", "name": "R", "fields": []}
+    pulsar.ledger(tmp_path, [pulsar.entry(b"\0\0\0\2\x08\5" + b"\0\0\0\2\x08\7")])
+    properties = {f"{part}.schema.type": "PROTOBUF" for part in ("key", "value")}
+    properties |= {f"{part}.schema.properties": inner for part in ("key", "value")}
+    schema = {"version": 0, "type": "KEY_VALUE", "schema": {"key": record, "value": record}}
+    topic = archive.open(str(tmp_path), schemas={TOPIC: [{**schema, "properties": properties}]})[
+        "t"
+    ]
+
+    with pytest.warns(ArchiveWarning, match="does not say which fields have presence"):
+        assert topic.read().to_pylist() == [{"__key.x": 5, "x": 7}]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -176,7 +177,17 @@ def _part(schema: Schema, part: str) -> Schema:
     definition = (schema.definition or {}).get(part)
     default = "AVRO" if isinstance(definition, dict) else "BYTES"
     kind = schema.properties.get(f"{part}.schema.type", default)
-    return Schema(schema.version, kind, definition if isinstance(definition, dict) else None)
+    definition = definition if isinstance(definition, dict) else None
+    return Schema(schema.version, kind, definition, _part_properties(schema, part))
+
+
+def _part_properties(schema: Schema, part: str) -> dict[str, str]:
+    """Return the properties of one part of a KeyValue: JSON in those of the whole."""
+    try:
+        stored = json.loads(schema.properties.get(f"{part}.schema.properties") or "{}")
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def decode_values(

@@ -15,6 +15,7 @@ Presence", "ProtoJSON Format" for the well-known types.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from operator import attrgetter
@@ -30,6 +31,7 @@ from workbench.archive.values.encoded import EncodedValues, Misfit
 from workbench.archive.values.protobuf.budget import layout, look
 from workbench.archive.values.protobuf.descriptors import is_repeated, is_text, message_classes
 from workbench.archive.values.schemas import Schema
+from workbench.errors import ArchiveWarning
 
 Convert = Callable[[Any], Any]
 _SCALARS = {
@@ -52,6 +54,11 @@ _TIMES = {
     f"{_KNOWN}Duration": pa.duration("ns"),
 }
 
+_NO_PRESENCE = (
+    "a schema of type PROTOBUF does not say which fields have presence: what a message does not "
+    "carry is null, and where it was written by proto3 it was 0, false or empty"
+)
+
 
 class ProtobufValues:
     """Decodes messages into the columns `fields`, one for each field of the outermost message.
@@ -63,6 +70,8 @@ class ProtobufValues:
 
     def __init__(self, schemas: list[Schema], wanted: list[str] | None) -> None:
         classes = message_classes(schemas[-1])
+        if schemas[-1].type == "PROTOBUF":
+            warnings.warn(_NO_PRESENCE, ArchiveWarning, stacklevel=2)
         self._class = classes[0]
         self._layout = layout([each.DESCRIPTOR for each in classes])
         by_name = {field.name: field for field in self._class.DESCRIPTOR.fields}
