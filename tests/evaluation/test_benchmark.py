@@ -176,7 +176,25 @@ def test_the_best_threshold_of_alarms_is_worth_what_its_alarms_are(small):
         assert nab_score(alarms.pairs(), threshold=1.0, profile=profile).score == best.score
     assert found["standard"].score > 70  # three spikes of four series, one of which never moves
     silent = NabPass("no", tuple(series), tuple(np.full(800, np.nan) for _ in series), {}, 0.0)
-    assert nab_alarm_scores(silent)["standard"].score == 0.0
+    nothing = nab_alarm_scores(silent)["standard"]
+    assert (nothing.score, nothing.raw) == (0.0, -4.0)
+
+
+def test_alarms_of_series_with_one_name_are_apart_and_what_does_not_fit_is_refused(small):
+    first, second, *_ = read_nab(small)
+    twins = tuple(replace(series, name="twin") for series in (first, second))
+    scores = [np.zeros(800) for _ in twins]
+    scores[0][[400, 401]] = scores[1][600] = 9.0
+
+    alarms = nab_alarms(NabPass("x", twins, tuple(scores), {}, 0.0), 5.0, rule=EpisodeRule(m=300))
+
+    assert [np.flatnonzero(detected).tolist() for detected in alarms.scores] == [[400], [600]]
+    with pytest.raises(EvaluationError) as refused:
+        nab_alarms(NabPass("x", (first,), (np.zeros(900),), {}, 0.0), 5.0)
+    assert str(refused.value) == "made/0.csv has 800 rows, there are 900 scores"
+    with pytest.raises(EvaluationError) as refused:
+        nab_alarm_scores(NabPass("x", (first,), (np.zeros(800),), {}, 0.0), half=1)
+    assert str(refused.value) == "no series has a labelled window, the NAB score does not exist"
 
 
 def test_setting_and_threshold_of_alarms_come_from_the_other_half(small):

@@ -138,6 +138,11 @@ def test_the_best_threshold_is_found(tmp_path):
     assert nab_score([(series, scores)]).threshold == 0.9
 
 
+def test_scores_that_are_none_are_worth_what_never_detecting_is(tmp_path):
+    nothing = nab_score([(one_series(tmp_path), np.full(40, np.nan))])
+    assert (nothing.score, nothing.raw, nothing.threshold) == (0.0, -1.0, np.inf)
+
+
 def test_rows_that_go_back_in_time_repeat_the_last_score(tmp_path):
     root = folder(tmp_path)
     path = root / "data" / "made" / "one.csv"

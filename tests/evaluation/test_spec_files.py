@@ -36,6 +36,14 @@ def test_rule_and_budget_of_a_batch_run_are_read_where_they_are_of_use(written):
     assert bare.detector == {"name": "robust_z", "window": 2, "channels": ["bar"]}
 
 
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(EvaluationError) as refused:
+        read_spec_file(tmp_path / "no.yaml")
+    assert str(refused.value) == (
+        f"the file cannot be read: No such file or directory\n  in {tmp_path / 'no.yaml'}"
+    )
+
+
 def test_calls_are_read_where_calls_are_made(written):
     path = written("beside: {far: {window: 9}}\ncalls: {quiet: 5}\n")
 
@@ -74,6 +82,10 @@ def test_calls_are_refused_where_a_detector_is_judged_as_it_runs(written, text):
         (
             "alerts_per_sensor_day: .nan\n",
             "alerts_per_sensor_day is nan, expected a number >= 0\n  in {path}",
+        ),
+        (
+            f"alerts_per_sensor_day: 1{'0' * 400}\n",
+            f"alerts_per_sensor_day is 1{'0' * 400}, expected a number >= 0\n  in {{path}}",
         ),
         ("beside: [9]\n", "beside is [9], expected name: what it changes, by name\n  in {path}"),
         (

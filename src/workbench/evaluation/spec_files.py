@@ -6,7 +6,6 @@ is judged is what the file says, or nothing is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +90,8 @@ def read_spec_file(path: str | Path, *, takes: Collection[str] = ()) -> SpecFile
 def _content(path: Path) -> dict[str, Any]:
     try:
         content = bounded_yaml.load(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise EvaluationError(f"the file cannot be read: {err.strerror}", where=path) from err
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise EvaluationError(f"the file is no YAML: {err}", where=path) from err
     if not isinstance(content, dict) or not isinstance(content.get("detector"), dict):
@@ -108,7 +109,7 @@ def _rule(read: Mapping[str, Any]) -> EpisodeRule:
 def _budget(value: Any) -> float | None:
     if value is None:
         return None
-    if type(value) in (int, float) and math.isfinite(value) and value >= 0:
+    if type(value) in (int, float) and 0 <= value < 1e9:  # NaN is not
         return float(value)
     raise EvaluationError(f"{BUDGET} is {value!r}, expected a number >= 0")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.arrays import Floats, Ints, Objects
+from workbench.arrays import Floats, Ints
 from workbench.detectors import EpisodeRule, alarm_starts
 from workbench.errors import EvaluationError
 from workbench.evaluation.budget import thresholds_worth_trying
@@ -62,14 +62,16 @@ def nab_alarm_scores(
     -----
     The threshold is one for all series and found with the labels in hand, as in NAB's own table:
     the best of 400, dense where scores are rare. `swapped_nab_alarms` does without that.
+
+    Raises
+    ------
+    EvaluationError
+        As `nab_score`.
     """
     rows = _Rows.of(result.pairs(half))
     finite = rows.scores[np.isfinite(rows.scores)]
-    never = NabScore(0.0, 0.0, np.inf)
-    if not len(finite):
-        return dict.fromkeys(PROFILES, never)
     best: dict[str, NabScore] = {}
-    tried = thresholds_worth_trying(finite, _TRIED)
+    tried = thresholds_worth_trying(finite, _TRIED) if len(finite) else [np.inf]
     started = alarm_starts(rows.times, rows.sensors, rows.scores, tried, rule or EpisodeRule())
     for threshold, starts in zip(tried, started, strict=True):
         detections = rows.detections(starts)
@@ -108,25 +110,25 @@ class _Rows:
     ends: Ints
     rows: Ints
     times: Ints
-    sensors: Objects
+    sensors: Ints
     scores: Floats
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[NabSeries, Floats]]) -> _Rows:
         kept, times, scores = [], [], []
+        nab_score(pairs, threshold=np.inf)  # checks what it is given
         for series, scored in pairs:
             kept.append(np.flatnonzero(series.forward))
             times.append(epoch_ms(series.frame()["event_time"])[kept[-1]])
             judged = np.where(np.arange(len(scored)) < series.probation, np.nan, scored)
             scores.append(judged[kept[-1]])  # nothing alarms before it is judged
         lengths = [len(rows) for rows in kept]
-        names = np.array([series.name for series, _ in pairs], dtype=object)
         return cls(
             tuple(series for series, _ in pairs),
             np.cumsum(lengths),
             np.concatenate(kept),
             np.concatenate(times),
-            np.repeat(names, lengths),
+            np.repeat(np.arange(len(pairs)), lengths),
             np.concatenate(scores),
         )
 

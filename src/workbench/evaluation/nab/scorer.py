@@ -131,6 +131,8 @@ def _best(rows: Floats, gains: Floats) -> tuple[float, float]:
     """Return the largest sum of gains over all thresholds, and that threshold."""
     order = np.argsort(-rows, kind="stable")
     ranked, sums = rows[order], np.cumsum(gains[order])
+    if not len(ranked):  # no row has a score
+        return 0.0, float("inf")
     last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
     best = int(last[np.argmax(sums[last])])
     if sums[best] <= 0:
