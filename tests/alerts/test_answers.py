@@ -12,6 +12,7 @@ import requests
 from workbench import alerts as room
 from workbench.alerts.links import secret_key
 from workbench.errors import AlertsError
+from workbench.evaluation import kept_answers
 
 SECRET = "0123456789abcdef"  # noqa: S105 - of this test alone
 SPAN = {"start": "2026-01-12T06:00Z", "stop": "2026-01-12T09:30Z"}
@@ -120,6 +121,44 @@ def test_an_alert_is_answered_by_its_link(plant, server, alert, monkeypatch, tmp
     (given,) = room.answers(plant)
     assert (given.alert, given.verdict, given.who) == (alert(1)["id"], "false", "ada")
     assert (given.sensor, given.stop) == ("<b>pump", "2026-01-15T07:00:00.000Z")
+
+
+def test_who_looks_second_sees_what_the_first_one_answered(plant, alert):
+    form = {"verdict": "known", "why": "<i>seals", "who": "ada"}
+    with served(plant) as base:
+        url = room.link(alert(1), SECRET.encode(), base=base)
+        other = room.link(alert(2), SECRET.encode(), base=base)
+        assert "If you answer too" not in requests.get(url, timeout=10).text
+        requests.post(url, data=form, timeout=10)
+        second = requests.get(f"{url}?utm_source=mail", timeout=10).text
+        room.withdraw(plant, alert(1)["id"])
+        third = requests.get(url, timeout=10).text
+        assert "ada" not in requests.get(other, timeout=10).text
+
+    assert "ada, 20" in second
+    assert ": Known: maintenance, or meant to be<br>&lt;i&gt;seals<br>If you answer too" in second
+    assert "ada" not in third
+
+
+def test_two_who_answer_at_once_are_both_on_record_and_one_counts(plant, alert):
+    with served(plant) as base:
+        url = room.link(alert(1), SECRET.encode(), base=base)
+        people = [("ada", "true"), ("bo", "false")] * 5
+        posts = [
+            threading.Thread(
+                target=requests.post, args=(url,), kwargs={"data": {"who": who, "verdict": verdict}}
+            )
+            for who, verdict in people
+        ]
+        for post in posts:
+            post.start()
+        for post in posts:
+            post.join()
+
+    kept = kept_answers("plant")
+    assert sorted((said.who, said.verdict) for said in kept) == sorted(people)
+    newest = max(kept, key=lambda said: (said.at, said.id))
+    assert room.answers(plant) == [newest]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 import re
 import time
 import urllib.request
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,15 @@ from workbench import broker, desk
 from workbench.alerts.journal import Journal, journal_path
 from workbench.desk.metrics import OpenAlerts
 from workbench.errors import DeskError, StreamError
-from workbench.stream import COUNTERS, Promotion, parse_stream
+from workbench.stream import (
+    COUNTERS,
+    Day,
+    Drift,
+    Finding,
+    Promotion,
+    note_drift,
+    parse_stream,
+)
 from workbench.stream.promotion_log import BEGINNING, log_path
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -145,6 +153,28 @@ def test_no_stream_and_an_unknown_one_are_refused():
         desk.StreamMetrics(["plnt"])
 
 
+def test_what_was_found_of_drift_is_told(home):
+    findings = (
+        Finding("drift since training", False, "0.40 in flow_l_min", "0.30"),
+        Finding("readings scored", True, "99 %", "at least 90 %"),
+    )
+    day = Day("2026-01-05T00:00:00.000Z", ("a",), 100, {"flow_l_min": 0.4, "the score": None}, 0.25)
+    span = ("2026-01-05T00:00:00.000Z", "2026-01-06T00:00:00.000Z")
+    note_drift(Drift("measured", span, findings, (replace(day, moved={"flow_l_min": 0.9}), day)))
+
+    with desk.expose([described(), described("other")], port=0) as port:
+        found = scraped(port)
+
+    assert found[named("drift", channel="flow_l_min")] == 0.4
+    assert named("drift", channel="the score") not in found
+    assert found[named("drift_unscored_ratio")] == 0.25
+    assert found[named("drift_judged_timestamp_seconds")] == 1_767_657_600
+    assert found[named("drift_over_limit", check="drift since training")] == 1
+    assert found[named("drift_over_limit", check="readings scored")] == 0
+    others = {key[0] for key in found if ("stream", "other") in key}
+    assert not {name for name in others if name.startswith("drift")}
+
+
 def test_the_rules_in_the_documentation_ask_for_metrics_that_there_are(home):
     text = PAGE.read_text()
     (block,) = re.findall(r"```yml\n(.*?)```", text, re.DOTALL)
@@ -153,7 +183,7 @@ def test_the_rules_in_the_documentation_ask_for_metrics_that_there_are(home):
 
     asked = {name for rule in rules for name in re.findall(r"workbench_(\w+)", rule["expr"])}
 
-    assert len(rules) == 3
+    assert len(rules) == 4
     assert asked <= told
     source = Path(desk.__file__).with_name("metrics.py").read_text()
     assert [name for name in asked if f'"{name}"' not in source] == []

@@ -20,6 +20,7 @@ from .lists import list_alerts as list_alerts
 from .messages import Message as Message
 from .messages import message as message
 from .notifier import RouteStatus as RouteStatus
+from .notifier import delivering as delivering
 from .notifier import notify as notify
 from .notifier import preview as preview
 from .notifier import route_status as route_status

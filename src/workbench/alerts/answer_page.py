@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from workbench.alerts.feedback import answer
+from workbench.alerts.feedback import answer, answers
 from workbench.alerts.links import linked, secret_key
 from workbench.errors import AlertsError, ServicesError, WorkbenchError
 from workbench.stream import Stream, load_stream
@@ -39,12 +39,17 @@ input,button{font:inherit;width:100%;box-sizing:border-box;padding:.7rem;margin:
 border:1px solid #888;border-radius:.4rem}
 button{background:#dde6f0;border-color:#5b7ba3;min-height:3rem}
 label{display:block;margin-top:.8rem}label+button{margin-top:1.2rem}
+.said{border-left:.25rem solid #5b7ba3;padding-left:.7rem}
 @media (prefers-color-scheme:dark){body,input{background:#1b1e23;color:#e6e6e6}
 button{background:#2b3d55;color:#fff}}
 </style></head><body><h1>{{ title }}</h1>
 {% if text %}<p role="status">{{ text }}</p>{% else %}
 <p>{{ alert.kind }} of stream {{ alert.stream }}<br>{{ alert.start | clock }}
 {%- if alert.stop %}<br>to {{ alert.stop | clock }}{% endif %}</p>
+{%- if said %}
+<p class="said">{{ said.who }}, {{ said.at | clock }}: {{ answers[said.verdict] }}
+{%- if said.why %}<br>{{ said.why }}{% endif %}<br>If you answer too, that counts.</p>
+{%- endif %}
 <form method="post">
 <label>Why, if you like<input name="why" maxlength="2000" autocomplete="off"></label>
 <label>Who you are<input name="who" maxlength="100" required autocomplete="name"></label>
@@ -130,7 +135,7 @@ def _handler(stream: Stream, key: bytes) -> type[BaseHTTPRequestHandler]:
         server_version, sys_version = "workbench", ""
 
         def do_GET(self) -> None:
-            self._answer(lambda alert: _page(alert))
+            self._answer(lambda alert: _page(stream, alert))
 
         def do_POST(self) -> None:
             self._answer(lambda alert: _keep(stream, alert, self._form()))
@@ -144,7 +149,8 @@ def _handler(stream: Stream, key: bytes) -> type[BaseHTTPRequestHandler]:
             return {name: values[0].strip() for name, values in parse_qs(text).items()}
 
         def _answer(self, page: Callable[[dict[str, str]], str]) -> None:
-            start, _, token = self.path.rpartition("/")
+            path, _, _ = self.path.partition("?")  # mail programs hang things on links
+            start, _, token = path.rpartition("/")
             try:
                 if start != "/answer":
                     raise AlertsError("there is nothing here")
@@ -171,8 +177,11 @@ def _handler(stream: Stream, key: bytes) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _page(alert: dict[str, str]) -> str:
-    return _template().render(title=alert["sensor"], alert=alert, answers=_ANSWERS)
+def _page(stream: Stream, alert: dict[str, str]) -> str:
+    """Return the form, and above it what was answered here already: two may look at once."""
+    given = (said for said in answers(stream) if said.alert == alert["id"])
+    said = next((said for said in given if said.verdict in _ANSWERS), None)
+    return _template().render(title=alert["sensor"], alert=alert, answers=_ANSWERS, said=said)
 
 
 def _keep(stream: Stream, alert: dict[str, str], form: dict[str, str]) -> str:

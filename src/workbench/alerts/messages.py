@@ -1,19 +1,34 @@
-"""What is sent: the alerts of one machine that opened or closed since it was last written of."""
+"""What is sent: the alerts of one machine that opened or closed since it was last written of.
+
+The text may be that of a route's own template: Jinja, in a file beside the stream files.
+
+    {% for alert in alerts %}{{ alert.sensor }} {{ alert.status }} since
+    {{ alert.start | local("Europe/Berlin") }}{% endfor %}
+
+A name that no alert has is an error, and not an empty text. One that can be seen is seen when the
+notifier starts; for one that comes later people are told by the usual text. Templates reach nothing
+but what they are given (Jinja's sandbox).
+"""
 
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from workbench.alerts.routing import Alert, machine, severity
+from workbench.endpoints import project
+from workbench.errors import AlertsError
 from workbench.stream import SEVERITIES, Route, Stream
+from workbench.times import instant_ms
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 
 TEMPLATE = """\
 {%- for alert in alerts -%}
@@ -64,6 +79,8 @@ class Message:
         PNG, and the id of the alert that it shows; empty: none.
     notes
         What does not go with it, and why.
+    template
+        That of its route, which makes the text; empty: the usual text.
     """
 
     stream: str
@@ -73,6 +90,7 @@ class Message:
     picture: bytes = b""
     pictured: str = ""
     notes: tuple[str, ...] = ()
+    template: str = ""
 
     def noting(self, note: str) -> Message:
         """Return it with a note more."""
@@ -101,8 +119,15 @@ class Message:
 
     @property
     def text(self) -> str:
-        """Some lines for each alert, for people."""
-        return _template().render(alerts=self.alerts, notes=self.notes)
+        """Some lines for each alert, for people; the usual ones if the route's template fails."""
+        usual = _template().render(alerts=self.alerts, notes=self.notes)
+        if not self.template:
+            return usual
+        names = ("title", "machine", "stream", "route", "severity", "alerts", "notes")
+        try:
+            return own_text(self.template, {name: getattr(self, name) for name in names})
+        except Exception as err:  # whatever a template can do: nobody is told less for it
+            return f"{usual}the template {self.template} fails: {err}\n"
 
     def content(self) -> dict[str, Any]:
         """Return what a webhook gets."""
@@ -119,6 +144,8 @@ class Message:
         if self.picture:
             text = base64.b64encode(self.picture).decode()
             content["picture"] = {"alert": self.pictured, "type": "image/png", "base64": text}
+        if self.template:
+            content["text"] = self.text
         if self.notes:
             content["notes"] = list(self.notes)
         return content
@@ -150,6 +177,7 @@ def message(
         name,
         machine(_route(stream, name), shown_alerts[0]["sensor"]),
         tuple(shown_alerts),
+        template=_route(stream, name).template,
     )
 
 
@@ -164,4 +192,85 @@ def _template() -> Template:
     return Environment(autoescape=False).from_string(TEMPLATE)  # noqa: S701 - plain text, no HTML
 
 
-__all__ = ["Message", "message"]
+FOLDER = "streams"  # of the project
+_FIELDS = (
+    "id", "stream", "sensor", "kind", "status", "start", "stop", "peak_time", "peak_score",
+    "threshold", "readings", "channels", "package", "first_message_id", "last_message_id",
+    "contributions", "reason", "severity", "answer_url", "notebook_url",
+)  # fmt: skip
+_SAMPLE = {
+    **dict.fromkeys(_FIELDS, "text"),
+    **dict.fromkeys(("start", "stop", "peak_time"), "2026-01-15T06:30:00.000Z"),
+    **dict.fromkeys(("peak_score", "threshold"), 9.5),
+    "readings": 3,
+    "status": "open",
+    "channels": {"channel": 9.5},
+    "contributions": [{"channel": "channel", "share": 1.0, "direction": "above", "expected": 5.0}],
+}
+
+
+def own_text(template: str, values: Mapping[str, Any]) -> str:
+    """Return what a template makes of a message; of an alert, what it does not say is null.
+
+    Parameters
+    ----------
+    template
+        Name of its file in `streams/`.
+    values
+        `alerts`, and whatever else the template may use.
+    """
+    alerts = [{**dict.fromkeys(_FIELDS), **alert} for alert in values["alerts"]]
+    return _environment().get_template(template).render({**values, "alerts": alerts})
+
+
+def check_templates(stream: Stream) -> None:
+    """Refuse templates that cannot be used: not there, not Jinja, or with names that no alert has.
+
+    Raises
+    ------
+    AlertsError
+        With what is wrong, and where.
+    """
+    from jinja2 import TemplateNotFound, TemplateSyntaxError
+
+    texts = dict.fromkeys(("title", "machine", "stream", "route", "severity"), "text")
+    for name, route in stream.routes.items():
+        where = f"{FOLDER}/{route.template}"
+        try:
+            if route.template:
+                own_text(route.template, {"alerts": [_SAMPLE], "notes": (), **texts})
+        except TemplateNotFound as err:
+            raise AlertsError(f"route {name} has no template {err.name}", where=FOLDER) from err
+        except TemplateSyntaxError as err:
+            where = f"{FOLDER}/{err.name}, line {err.lineno}"
+            raise AlertsError(f"the template of route {name}: {err.message}", where=where) from err
+        except Exception as err:  # whatever a template can do
+            raise AlertsError(f"the template of route {name} fails: {err}", where=where) from err
+
+
+def _environment() -> Environment:
+    from jinja2 import FileSystemLoader, StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(project() / FOLDER),
+        undefined=StrictUndefined,
+        autoescape=False,
+    )
+    environment.filters["local"] = _local
+    return environment
+
+
+def _local(instant: str, zone: str) -> str:
+    """Return an instant as a clock in a time zone shows it.
+
+    Examples
+    --------
+    >>> _local("2026-07-15T06:30:00.000Z", "Europe/Berlin")
+    '2026-07-15 08:30:00 CEST'
+    """
+    moment = dt.datetime.fromtimestamp((instant_ms(instant) or 0) / 1000, ZoneInfo(zone))
+    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
+
+
+__all__ = ["Message", "check_templates", "message"]

@@ -11,7 +11,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import itemgetter
@@ -24,7 +24,7 @@ from workbench.alerts.closeups import illustrating
 from workbench.alerts.delivery import Delivery
 from workbench.alerts.journal import Journal, journal_path
 from workbench.alerts.links import answer_urls, notebook_urls
-from workbench.alerts.messages import Message
+from workbench.alerts.messages import Message, check_templates
 from workbench.alerts.notebooks import opening
 from workbench.alerts.routing import Alert, is_of, parsed
 from workbench.alerts.silences import Silences
@@ -77,14 +77,33 @@ def notify(stream: str | Path | Stream, *, seconds: float | None = None) -> None
 
     Raises
     ------
+    AlertsError, ServicesError
+        As `delivering`.
+    """
+    until = None if seconds is None else time.monotonic() + seconds
+    with delivering(stream) as check:
+        while until is None or time.monotonic() < until:
+            check()
+            time.sleep(_LOOK_S / 5)
+
+
+@contextlib.contextmanager
+def delivering(stream: str | Path | Stream) -> Iterator[Callable[[], None]]:
+    """Deliver the alerts of a stream by its routes meanwhile; what is given raises if that ended.
+
+    Alerts that come from then on are followed when the block begins.
+
+    Raises
+    ------
     AlertsError
-        If the stream has no routes, or a variable that one names is not set, or links to answers
-        are wanted and cannot be signed, or `WORKBENCH_LAB_URL` is more than an address.
+        If the stream has no routes, or a variable that one names is not set, or a template cannot
+        be used, or links to answers are wanted and cannot be signed, or `WORKBENCH_LAB_URL` is more
+        than an address.
     ServicesError
         If the broker cannot be reached at the start; later it is waited for.
     """
     definition = _with_routes(stream)
-    _check_links()
+    _check_messages(definition)
     targets = {name: target(route) for name, route in definition.routes.items()}
     with ExitStack() as stack:
         names = {subscription(definition, name): name for name in targets}
@@ -98,7 +117,7 @@ def notify(stream: str | Path | Stream, *, seconds: float | None = None) -> None
         stack.callback(_end, workers, stop)
         for worker in (*workers, listener):
             worker.start()
-        _wait(workers, seconds)
+        yield lambda: _check(workers)
 
 
 def _listen(stream: Stream, stop: threading.Event) -> None:
@@ -110,18 +129,16 @@ def _listen(stream: Stream, stop: threading.Event) -> None:
             return
 
 
-def _check_links() -> None:
+def _check_messages(stream: Stream) -> None:
+    check_templates(stream)
     answer_urls([])  # refuses if links cannot be signed
     notebook_urls([])  # or if they would carry a token
 
 
-def _wait(workers: list[_Worker], seconds: float | None) -> None:
-    until = None if seconds is None else time.monotonic() + seconds
-    while until is None or time.monotonic() < until:
-        for worker in workers:
-            if worker.failure is not None:
-                raise worker.failure
-        time.sleep(_LOOK_S / 5)
+def _check(workers: list[_Worker]) -> None:
+    for worker in workers:
+        if worker.failure is not None:
+            raise worker.failure
 
 
 def _end(workers: list[_Worker], stop: threading.Event) -> None:
@@ -200,7 +217,7 @@ def preview(stream: str | Path | Stream, *, hours: float = 24.0) -> Iterator[Mes
         If the broker does not answer, or there is no alerts topic.
     """
     definition = _with_routes(stream)
-    _check_links()
+    _check_messages(definition)
     sent = list(recent(definition, now_ms() - round(hours * 3_600_000)))
     for name in definition.routes:
         yield from _previewed(definition, name, sent)
@@ -311,4 +328,12 @@ def _with_routes(stream: str | Path | Stream) -> Stream:
     return definition
 
 
-__all__ = ["RouteStatus", "notify", "preview", "recent", "route_status", "subscription"]
+__all__ = [
+    "RouteStatus",
+    "delivering",
+    "notify",
+    "preview",
+    "recent",
+    "route_status",
+    "subscription",
+]

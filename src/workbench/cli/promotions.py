@@ -187,7 +187,7 @@ def drift(
     alerts, time in alarm. The last `gate: days` are judged by the gate's `drift`, `scored_share`,
     `alerts_per_sensor_day` and `alarm_share`; exit code 1 if one is over its limit. With --alert
     the alerts topic gets an alert of kind `drift` for each that goes over; it is open until the
-    value is back.
+    value is back. What was found of now, `workbench metrics` shows.
 
     \b
     Example:
@@ -201,6 +201,8 @@ def drift(
     asked = {"days": days} if days else {}
     drift = stream.drift(name, stop=stop, package=package, archive=archive, **asked)
     click.echo(json.dumps(drift.record()) if as_json else drift.card().text())
+    if not (stop or package or archive):
+        stream.note_drift(drift)
     if alert:
         _announce(name, drift)
     if not drift.passed:

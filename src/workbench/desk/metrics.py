@@ -22,7 +22,16 @@ from prometheus_client.registry import Collector
 from workbench.alerts import route_status
 from workbench.desk.following import NO_DOCUMENT, Readers, Tails, readers
 from workbench.errors import DeskError, ServicesError
-from workbench.stream import COUNTERS, USUAL_SEVERITY, Promotion, Stream, load_stream, promotions
+from workbench.stream import (
+    COUNTERS,
+    DRIFT,
+    USUAL_SEVERITY,
+    Promotion,
+    Stream,
+    load_stream,
+    noted_drift,
+    promotions,
+)
 from workbench.times import instant_ms, now_ms
 
 PORT = 9477
@@ -151,6 +160,7 @@ class StreamMetrics(Collector):
                 _topics(families, followed)
                 _packages(families, followed.stream)
                 _routes(families, followed.stream)
+                _drift(families, followed.stream)
         yield from families.by_name.values()
 
     def describe(self) -> Iterator[Metric]:
@@ -175,7 +185,7 @@ def _topics(families: _Families, followed: _Followed) -> None:
             job.backlog, stream=name)  # fmt: skip
     if not followed.was_up:
         return  # how many are open is not known, which is not none
-    kinds = {"episode", *followed.stream.limits, *followed.stream.patterns, "clock"}
+    kinds = {"episode", *followed.stream.limits, *followed.stream.patterns, "clock", DRIFT}
     counts = dict.fromkeys(sorted(kinds), 0) | followed.alerts.by_kind()
     for kind, count in counts.items():
         severity = followed.stream.severities.get(kind, USUAL_SEVERITY)
@@ -214,21 +224,40 @@ def _decided(promotion: Promotion) -> int | None:
 
 
 def _routes(families: _Families, stream: Stream) -> None:
-    for status in route_status(stream) if stream.routes else ():
-        labels = {"stream": stream.name, "route": status.route}
+    for route in route_status(stream) if stream.routes else ():
+        labels = {"stream": stream.name, "route": route.route}
         for outcome, count in (
-            ("sent", status.sent), ("failed", status.failed), ("dead", status.dead),
-            ("silent", status.silent),
+            ("sent", route.sent), ("failed", route.failed), ("dead", route.dead),
+            ("silent", route.silent),
         ):  # fmt: skip
             families.add("route_alerts_total", "What became of alerts on a route: sent, failed (a "
                          "try), dead (given up), silent",
                          count, **labels, outcome=outcome)  # fmt: skip
         families.add("route_waiting", "Alerts tried in vain that are neither sent nor given up",
-                     status.waiting, **labels)  # fmt: skip
+                     route.waiting, **labels)  # fmt: skip
         families.add("route_backlog_messages", "Messages of the alerts topic that it has not "
-                     "acknowledged", status.backlog, **labels)  # fmt: skip
+                     "acknowledged", route.backlog, **labels)  # fmt: skip
         families.add("route_sent_timestamp_seconds", "When it last sent",
-                     _seconds(instant_ms(status.last_sent)), **labels)  # fmt: skip
+                     _seconds(instant_ms(route.last_sent)), **labels)  # fmt: skip
+
+
+def _drift(families: _Families, stream: Stream) -> None:
+    """Add what the newest `workbench drift` on this machine found."""
+    noted = noted_drift(stream.name)
+    if not noted:
+        return
+    name, add = stream.name, families.add
+    add("drift_judged_timestamp_seconds", "Up to when `workbench drift` judged last",
+        _seconds(instant_ms(noted["judged"][1])), stream=name)  # fmt: skip
+    for finding in noted["findings"]:
+        add("drift_over_limit", "1: over its limit, or not to be known", finding["passed"] is False,
+            stream=name, check=finding["check"])  # fmt: skip
+    day = noted["days"][-1] if noted["days"] else {"moved": {}, "unscored": None}
+    for channel, share in day["moved"].items():
+        add("drift", "How far a channel, or the score, has moved since training on the last day",
+            share, stream=name, channel=channel)  # fmt: skip
+    add("drift_unscored_ratio", "Readings of that day without a score, of those that could have "
+        "one", day["unscored"], stream=name)  # fmt: skip
 
 
 def _seconds(moment_ms: int | None) -> float | None:

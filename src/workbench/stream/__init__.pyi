@@ -26,6 +26,8 @@ from .promotion.changes import Changes as Changes
 from .promotion.drifting import Day as Day
 from .promotion.drifting import Drift as Drift
 from .promotion.drifting import drift as drift
+from .promotion.drifting import note_drift as note_drift
+from .promotion.drifting import noted_drift as noted_drift
 from .promotion.function_proof import function_parity as function_parity
 from .promotion.gate import now as now
 from .promotion.gate import promote as promote

@@ -2,6 +2,7 @@
 
 import subprocess
 import zipfile
+from importlib.metadata import distribution
 
 import jsonschema
 import pytest
@@ -112,6 +113,19 @@ def test_no_secret_is_written(made):
         "secretKeyRef": {"name": "workbench", "key": "aws-secret-access-key"}
     }
     assert refs["WORKBENCH_BROKER"] is None
+
+
+def test_flink_tells_prometheus_by_a_reporter_that_its_image_has(made):
+    settings = deployment(made)["spec"]["flinkConfiguration"]
+    plugin = distribution("apache-flink").locate_file("pyflink/plugins/metrics-prometheus")
+    (jar,) = plugin.glob("*.jar")  # of the same release as the image
+
+    assert settings["metrics.reporters"] == "prom"
+    assert settings["metrics.reporter.prom.port"] == "9249"
+    name = settings["metrics.reporter.prom.factory.class"].replace(".", "/")
+    assert f"{name}.class" in zipfile.ZipFile(jar).namelist()
+    script = (made.folder / "run-application.sh").read_text()
+    assert "metrics.reporter.prom.factory.class" in script
 
 
 def variables(made):

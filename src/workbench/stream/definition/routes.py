@@ -71,6 +71,8 @@ class Route:
         How often one alert is tried before it is a dead letter.
     picture_s
         How long a message may wait for a close-up of its alert, seconds; 0: it has none.
+    template
+        Name of a Jinja file in `streams/` that makes the text; empty: the usual text.
     """
 
     to: str
@@ -86,6 +88,7 @@ class Route:
     every_s: float = 60.0
     tries: int = 100
     picture_s: float = 0.0
+    template: str = ""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -183,6 +186,8 @@ def _check_target(where: str, route: Route) -> None:
         raise StreamError(f"{where}: only what is sent to a webhook is signed with a secret")
     if route.picture_s and route.to == "alertmanager":
         raise StreamError(f"{where}: Alertmanager takes no picture", hint="leave picture_s out")
+    if route.template and route.to == "alertmanager":
+        raise StreamError(f"{where}: Alertmanager has templates of its own: leave template out")
     if VARIABLE.search(route.url):
         return
     parts = urlsplit(route.url)

@@ -18,6 +18,7 @@ Detectors beside the main one (`also`) and challengers are not looked at.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -29,8 +30,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench import files
 from workbench.arrays import Bools, Ints
 from workbench.cards import Card, HasCard
+from workbench.endpoints import home
 from workbench.errors import StreamError, WorkbenchError
 from workbench.stream.definition.stream_file import Stream, load_stream
 from workbench.stream.promotion.checks import Judged, within_budget
@@ -338,4 +341,22 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-__all__ = ["DAYS", "Day", "Drift", "drift"]
+def note_drift(drift: Drift) -> Path:
+    """Keep what a look at the newest days found, in place of the look before; return the file."""
+    return files.write_json(_path(drift.stream), drift.record())
+
+
+def noted_drift(stream: str) -> dict[str, Any]:
+    """Return what the newest look found, as `Drift.record`; empty: nobody looked here."""
+    path = _path(stream)
+    if not path.is_file():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _path(stream: str) -> Path:
+    return home() / "drift" / f"{stream}.json"
+
+
+__all__ = ["DAYS", "Day", "Drift", "drift", "note_drift", "noted_drift"]

@@ -36,6 +36,8 @@ _STORE = f"{_PROJECT}/store"
 _SECRETS = "/etc/workbench"
 _SECRET = "workbench"  # noqa: S105 - the name of a Secret, not its content
 _PYTHON = "/usr/local/bin/python3"
+METRICS_PORT = 9249  # of each pod, for Prometheus
+_REPORTER = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
 _MODULE = "workbench.stream.running.application"
 
 _DOCKERFILE = """# Build in the project's folder: docker build -f {folder}/Dockerfile -t {image} .
@@ -177,6 +179,9 @@ def _settings(made: Deployment, bucket: str) -> dict[str, str]:
         "s3.path.style.access": "true",
         "python.executable": _PYTHON,
         "python.client.executable": _PYTHON,
+        "metrics.reporters": "prom",  # Flink's own, of its plugins folder; on the pods' network
+        "metrics.reporter.prom.factory.class": _REPORTER,
+        "metrics.reporter.prom.port": str(METRICS_PORT),
     }
 
 
