@@ -59,8 +59,8 @@ endif
 soak: setup  ## 500 small runs with 8 jobs, stopped in the middle and resumed: about 20 minutes
 	SOAK_RUNS=500 $(BIN)/python -m pytest tests/runs/execution/test_soak.py
 
-faults: setup  ## 1,000,000 readings of each queue through 20 and 16 faults: about 20 minutes
-	FAULTS_READINGS=1000000 FAULTS_ROUNDS=4 $(BIN)/python -m pytest -s tests/stream/running/test_faults.py
+faults: setup  ## 5,000,000 readings of Pulsar and Kafka through 100 kills, and pauses: two hours
+	FAULTS_MINUTES=110 $(BIN)/python -m pytest -s tests/stream/running/faults
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,12 +1,10 @@
 """Processes are killed while readings flow; no alert is lost, invented or changed.
 
-`make faults` is the long form: FAULTS_READINGS readings, FAULTS_ROUNDS times every fault, of Pulsar
-and of Kafka.
+`make faults`, in `faults/`, is the long form: more of what can be killed, of Pulsar and of Kafka.
 """
 
 import hashlib
 import json
-import os
 import sys
 import threading
 import time
@@ -18,10 +16,8 @@ import psutil
 import pulsar
 import pytest
 import yaml
-from confluent_kafka import Producer, TopicPartition
 
 from workbench import broker, detectors
-from workbench import kafka as door
 from workbench import services as room
 from workbench.broker import connect
 from workbench.services import offload
@@ -29,13 +25,11 @@ from workbench.services.processes import processes
 from workbench.stream.promotion_log import add_package
 from workbench.stream.running import session
 
-IS_LONG = "FAULTS_READINGS" in os.environ
-READINGS = int(os.environ.get("FAULTS_READINGS", "12000"))
-ROUNDS = int(os.environ.get("FAULTS_ROUNDS", "1"))
-SEED = int(os.environ.get("FAULTS_SEED", "1"))
+READINGS = 12_000
+SEED = 1
 SENSORS = 40
 PARTITIONS = 4
-SEGMENT_S = 12 if IS_LONG else 6  # of readings between two faults
+SEGMENT_S = 6  # of readings between two faults
 TOPICS = ("in", "scores", "out")
 START_MS = 1_767_571_200_000
 LATENESS_MS = 1_000
@@ -127,49 +121,6 @@ class PulsarQueue:
     def kill(self):
         kill("pulsar")
         room.up(["pulsar"])
-
-
-class KafkaQueue:
-    """Topics of Kafka."""
-
-    topic, scores, alerts = (f"kafka://faults-{n}" for n in TOPICS)
-
-    def make(self):
-        door.make_topic(self.topic, partitions=PARTITIONS)
-
-    def send(self, rows, failed):
-        def sent(error, _):
-            if error is not None:
-                failed.append(error)
-
-        waiting = {"message.timeout.ms": 0, "log_level": 0}  # a broker may be away for long
-        settings = {"enable.idempotence": True, "linger.ms": 50, **waiting}
-        producer = Producer({**door.python_settings(), **settings})
-        for value, event_ms, key in rows:
-            producer.produce(
-                door.topic_name(self.topic), value, key, timestamp=event_ms, on_delivery=sent
-            )
-            producer.poll(0)
-            while len(producer) > 50_000:
-                producer.poll(0.1)
-        assert producer.flush(120) == 0
-
-    def read(self, topic, enough, timeout_s):
-        found, deadline = [], time.monotonic() + timeout_s
-        with door.connect() as consumer:
-            name = door.topic_name(topic)
-            consumer.assign([TopicPartition(name, number, 0) for number in door.partitions(topic)])
-            while not enough(found) and time.monotonic() < deadline:
-                for one in consumer.consume(1000, timeout=1):
-                    assert one.error() is None
-                    place = f"{name}-{one.partition()}:{one.offset()}"
-                    key, value = one.key().decode(), one.value()
-                    found.append(Message(key, value, one.timestamp()[1], place))
-        return found
-
-    def kill(self):
-        kill("kafka")
-        room.up(["kafka"])
 
 
 class Flow(threading.Thread):
@@ -277,20 +228,10 @@ def iso(moment):
 
 @pytest.mark.flink
 @pytest.mark.pulsar
-@pytest.mark.timeout(0 if IS_LONG else 1200)
+@pytest.mark.timeout(1200)
 def test_no_alert_is_lost_or_invented_through_faults(services, store, tmp_path):
     queue = PulsarQueue()
     faults = [kill_taskmanager, kill_jobmanager, kill_python_worker, queue.kill, restart_s3]
-    go_through(queue, faults, tmp_path)
-
-
-@pytest.mark.flink
-@pytest.mark.pulsar
-@pytest.mark.timeout(0)
-@pytest.mark.skipif(not IS_LONG, reason="`make faults` kills Kafka")
-def test_no_alert_is_lost_or_invented_on_kafka(kafka, store, tmp_path):
-    queue = KafkaQueue()
-    faults = [kill_taskmanager, kill_jobmanager, kill_python_worker, queue.kill]
     go_through(queue, faults, tmp_path)
 
 
@@ -310,7 +251,7 @@ def go_through(queue, kinds, tmp_path):
     }  # fmt: skip
     (tmp_path / "faults.yaml").write_text(yaml.safe_dump(content))
     rng = np.random.default_rng(SEED)
-    faults = [kinds[n] for _ in range(ROUNDS) for n in rng.permutation(len(kinds))]
+    faults = [kinds[n] for n in rng.permutation(len(kinds))]
     places = np.linspace(0, READINGS, len(faults) + 1, endpoint=False).astype(int)[1:]
     queue.make()
 
