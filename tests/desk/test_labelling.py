@@ -154,6 +154,29 @@ def test_readings_that_are_not_the_streams_are_refused(stream, scored):
     assert str(error.value) == "no column 'flow_l_min'\n  did you mean 'flow_lmin'?"
 
 
+def test_sensors_that_are_numbers_are_answered_by_their_names(stream, scored):
+    numbers = scored.readings["pump"].astype("category").cat.codes.astype("int64")
+    view = desk.label(stream, scored.readings.assign(pump=numbers), who="ada")
+    view._span.index = (100, 200)
+    view.keep()
+
+    assert [said.sensor for said in alerts.answers(stream)] == ["0"]
+    assert len([patch for patch in view._figure.axes[0].patches if patch.get_gid() == "label"]) == 1
+
+
+def test_alerts_of_a_watch_are_drawn_an_open_one_to_the_end(stream, scored):
+    sensor = scored.readings["pump"].min()
+    start = scored.readings["event_time"].min() + pd.Timedelta(hours=2)
+    rows = pd.DataFrame({"sensor": [sensor] * 2, "start": [start, start + pd.Timedelta(hours=2)]})
+    rows["stop"] = pd.to_datetime([start + pd.Timedelta(hours=1), None], utc=True)
+
+    ax = desk.label(stream, scored.readings, episodes=rows, who="ada")._figure.axes[0]
+
+    (bars,) = ax.collections
+    (first, _), (_, last) = (bar[:, 0] for bar in bars.get_segments())
+    assert first < last == ax.get_xlim()[1]
+
+
 def test_a_button_beside_an_alert_answers_it(stream):
     starts = pd.to_datetime(["2026-01-07T06:00Z", "2026-01-07T08:00Z"])
     shown = pd.DataFrame(

@@ -23,6 +23,7 @@ from matplotlib.widgets import SpanSelector
 from workbench import alerts, figures
 from workbench.arrays import Floats
 from workbench.desk.canvases import canvas_of
+from workbench.detectors import sensor_names
 from workbench.errors import DeskError, WorkbenchError, did_you_mean
 from workbench.evaluation import Answer, answered_spans
 from workbench.stream import Stream, load_stream
@@ -58,7 +59,7 @@ def label(
     readings
         As `workbench.replay` gives them.
     episodes
-        Alerts to draw, of `detectors.detect`.
+        Alerts to draw: of `detectors.detect`, or of a watch (`desk.watch(stream).look().alerts`).
     who
         Who says it; if left out, the user of this process.
 
@@ -73,7 +74,14 @@ def label(
             raise DeskError(f"no column {name!r}", hint=did_you_mean(name, map(str, readings)))
     if not readings[definition.sensor].notna().any():
         raise DeskError(f"none of {len(readings):,} readings names a {definition.sensor}")
-    return Labelling(definition, readings, episodes, time, who)
+    shown = None if episodes is None else _named(episodes, "sensor")
+    return Labelling(definition, _named(readings, definition.sensor), shown, time, who)
+
+
+def _named(frame: pd.DataFrame, sensor: str) -> pd.DataFrame:
+    """Return a frame with its sensors by the names that they have in answers: 7 is "7"."""
+    names = pd.Series(sensor_names(frame[sensor]), index=frame.index, dtype=object)
+    return frame.assign(**{sensor: names})
 
 
 class Labelling(VBox):  # type: ignore[misc]

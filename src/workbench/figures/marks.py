@@ -73,6 +73,8 @@ def shade(ax: Axes, labels: pd.DataFrame | None, *, channel: str | None = None) 
 def flag(ax: Axes, alerts: pd.DataFrame | None) -> None:
     """Mark each alert: a red triangle on top where it starts, a red bar until it stops.
 
+    One whose stop is missing is open: its bar goes to the end.
+
     Raises
     ------
     FigureError
@@ -86,7 +88,9 @@ def flag(ax: Axes, alerts: pd.DataFrame | None) -> None:
     inside = (starts >= span[0]) & (starts <= span[1])
     starts, top = starts[inside], np.ones(int(inside.sum()))
     if "stop" in alerts:
-        stops = np.minimum(days(alerts["stop"])[inside], span[1])
+        is_open = alerts["stop"].isna()
+        ends = days(alerts["stop"].where(~is_open, alerts["start"]))
+        stops = np.minimum(np.where(is_open, np.inf, ends)[inside], span[1])
         ax.hlines(top, starts, stops, transform=on_top, color=ALARM, linewidth=3, zorder=4)
     ax.plot(
         starts, top, "v", transform=on_top, color=ALARM, markersize=6, markeredgewidth=0,
