@@ -14,13 +14,22 @@ from workbench.stream.running import class_path
 # Plans and runs a query; says what it gave, and whether its JVM had classes of one before it.
 JOB = """
 import psutil
+from pyflink.java_gateway import get_gateway
+from workbench.stream.running.class_path import job_ran
 from workbench.stream.running.job import environment
 
 rows = environment(brief=True).execute_sql("SELECT SUM(x) FROM (VALUES 1, 2, 39) AS t (x)")
 with rows.collect() as results:
     *_, newest = [row[0] for row in results]
+job_ran()
 (jvm,) = [one for one in psutil.Process().children() if one.name() == "java"]
-print(newest, any("flink-classes-" in one.path and ".jsa" in one.path for one in jvm.memory_maps()))
+java = get_gateway().jvm
+actors = java.org.apache.flink.runtime.rpc.RpcSystem.load().getClass().getSimpleName()
+jars = [*filter(None, java.System.getProperty("java.class.path").split(":"))]
+scala = [jar for jar in jars if jar.rpartition("/")[2].startswith(("flink-rpc", "flink-scala"))]
+assert jars == [*sorted(jars[:-1]), jars[-1]] and "rpc" in scala[0], jars
+shared = any("flink-classes-" in one.path and ".jsa" in one.path for one in jvm.memory_maps())
+print(actors, newest, shared)
 """
 WHOLE = class_path._MAGIC + b"the rest"
 
@@ -48,10 +57,11 @@ def written(cache):
 
 @pytest.mark.flink
 def test_the_second_jvm_has_the_classes_of_the_first_and_says_the_same(tmp_path):
-    assert job(tmp_path) == ["42 False"]
+    assert job(tmp_path) == ["PekkoRpcSystem 42 False"]  # Flink's own loader gives a wrapped one
     folder = written(tmp_path)
-    assert job(tmp_path) == ["42 True"]
-    assert sorted(path.name for path in folder.iterdir()) == ["classes.jsa", "lib", "opt"]
+    assert job(tmp_path) == ["PekkoRpcSystem 42 True"]
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["classes.jsa", "classes.ran", "lib", "opt"]
 
 
 def test_only_one_jvm_at_a_time_leaves_its_classes(tmp_path):
@@ -75,9 +85,24 @@ def test_classes_are_taken_once_they_are_all_there(tmp_path):
     assert class_path.sharing(tmp_path) == []
 
     part.write_bytes(WHOLE)
+    part.with_suffix(".ran").touch()
     assert class_path.sharing(tmp_path)[0] == f"-XX:SharedArchiveFile={tmp_path}/classes.jsa"
     assert not part.exists()
     assert (tmp_path / "classes.jsa").read_bytes() == WHOLE
+
+
+def test_classes_of_a_jvm_that_ran_no_job_are_left_to_the_next(tmp_path):
+    part, ran = tmp_path / "classes.part", tmp_path / "classes.ran"
+    first = class_path.sharing(tmp_path)
+    part.write_bytes(WHOLE)  # it ended: its SQL was refused, say
+    class_path._claimed.clear()
+
+    second = class_path.sharing(tmp_path)
+    assert first == second == [f"-XX:ArchiveClassesAtExit={part}", class_path._QUIET]
+    assert not ran.exists()
+    class_path.job_ran()
+    part.write_bytes(WHOLE)
+    assert class_path.sharing(tmp_path)[0] == f"-XX:SharedArchiveFile={tmp_path}/classes.jsa"
 
 
 def test_neither_a_blank_in_a_path_nor_a_full_disk_keeps_a_job_from_starting(tmp_path, monkeypatch):
@@ -107,7 +132,8 @@ def test_a_cache_that_is_only_read_and_one_that_is_being_filled_keep_no_job_from
     (cache / "flink-classes.lock").rmdir()
     with files.locked(cache / "lock"):  # another downloads
         given = class_path.class_path()
-    assert (Path(given["FLINK_LIB_DIR"]) / class_path._PLANNER).is_file()
+    for inner in (class_path._PLANNER, class_path._ACTORS):
+        assert (Path(given["FLINK_LIB_DIR"]) / inner).is_file()
 
 
 def test_what_is_of_no_use_any_more_is_removed(tmp_path):

@@ -3,12 +3,13 @@
 A job's JVM reads, checks and links thousands of classes before the first reading is scored. A JVM
 that ends can leave them to the next as memory to map ("dynamic class-data sharing", JEP 350), but
 only those of its class path: so Flink's planner stands there itself, in place of the loader that
-hides it, as Flink's documentation allows. Processor time of a short job's JVM: 16.3 s before,
-10.5 s so.
+hides it, as Flink's documentation allows; and its actors, whose loader loads them for each mini
+cluster anew. What that gave stands in docs/operations.md.
 
-    flink-classes-DIGEST/lib, opt     links to PyFlink's jars, the planner, our jar for PyFlink's
+    flink-classes-DIGEST/lib, opt     links to PyFlink's jars, planner, actors, our python jar
                         /classes.jsa  the archive, some 150 MB; the JVM takes no other's
                         /classes.part what a JVM writes when it ends, or will
+                        /classes.ran  that it ran a job, whose classes are among them
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from workbench.endpoints import home
 from workbench.services import java, python_jar
 
 _PLANNER = "flink-table-planner.jar"  # within the loader's jar
+_ACTORS = "flink-rpc-akka.jar"  # within flink-dist; `RpcOnClassPath` takes them from here
 _MAGIC = bytes.fromhex("a8ab0bf0")  # HotSpot writes it last: FileMapInfo::write_header
 _ROOM_BYTES = 1 << 30  # what a disk must have left
 _UNUSED_S = 30 * 86_400.0
 _STALE_S = 3600.0  # a JVM that runs longer leaves the writing to another
+_claimed: list[Path] = []  # by this process
 _QUIET = "-Xlog:cds*=off"  # else it says on stdout which classes it could not keep
 
 
@@ -43,6 +46,7 @@ def class_path() -> dict[str, str]:
     """
     from pyflink.find_flink_home import _find_flink_home
 
+    _in_order()
     ours = python_jar()
     lib = Path(os.environ.get("FLINK_LIB_DIR") or Path(_find_flink_home()) / "lib")
     jars = sorted(lib.glob("*.jar"))
@@ -79,7 +83,9 @@ def sharing(folder: Path) -> list[str]:
     archive, part = folder / "classes.jsa", folder / "classes.part"
     if _is_whole(part):
         with suppress(OSError):  # two at once, or a disk that is only read
-            files.put(part, archive)
+            if part.with_suffix(".ran").exists():
+                files.put(part, archive)
+            part.unlink(missing_ok=True)
     if len(str(folder).split()) > 1:
         return []
     if archive.is_file():
@@ -87,6 +93,17 @@ def sharing(folder: Path) -> list[str]:
             os.utime(archive)  # when it was used last
         return [f"-XX:SharedArchiveFile={archive}", _QUIET]
     return [f"-XX:ArchiveClassesAtExit={part}", _QUIET] if _claim(part) else []
+
+
+def job_ran() -> None:
+    """Let the classes of this process's JVM count, if it is the one to write them.
+
+    (Those of one that ended before its first job are few, and would be all that others ever have.)
+    """
+    for part in _claimed:
+        with suppress(OSError):
+            part.with_suffix(".ran").touch()
+    _claimed.clear()
 
 
 def _claim(part: Path) -> bool:
@@ -97,8 +114,10 @@ def _claim(part: Path) -> bool:
         if part.is_file() and time.time() - part.stat().st_mtime > _STALE_S:
             part.unlink()
         part.touch(exist_ok=False)
+        part.with_suffix(".ran").unlink(missing_ok=True)
     except OSError:  # another's, or a disk that is only read
         return False
+    _claimed.append(part)
     return True
 
 
@@ -129,11 +148,33 @@ def _fill(folder: Path, ours: Path, jars: list[Path]) -> None:
             (part / name).mkdir()
         (part / "opt" / ours.name).symlink_to(ours)
         for jar in jars:
-            if not jar.name.startswith("flink-table-planner-loader"):
-                (part / "lib" / jar.name).symlink_to(jar.resolve())
-            else:
-                with zipfile.ZipFile(jar) as loader:
-                    loader.extract(_PLANNER, part / "lib")
+            if jar.name.startswith("flink-table-planner-loader"):
+                _extract(jar, _PLANNER, part / "lib")
+                continue
+            (part / "lib" / jar.name).symlink_to(jar.resolve())
+            if jar.name.startswith("flink-dist-"):
+                _extract(jar, _ACTORS, part / "lib")
+
+
+def _extract(jar: Path, inner: str, lib: Path) -> None:
+    with zipfile.ZipFile(jar) as outer:
+        outer.extract(inner, lib)
+
+
+def _in_order() -> None:
+    """Let PyFlink give its JVM the jars of a folder by their names.
+
+    (It gives them as the disk has them. Flink's actors come with the Scala library that they were
+    compiled with, which is later than the planner's: it has to be first.)
+    """
+    from pyflink import pyflink_gateway_server
+
+    def by_name(env: dict[str, str]) -> str:
+        folders = Path(env["FLINK_LIB_DIR"]), Path(env["FLINK_OPT_DIR"])
+        jars = [str(jar) for folder in folders for jar in sorted(folder.glob("*.jar"))]
+        return os.pathsep.join(jars)
+
+    pyflink_gateway_server.construct_flink_classpath = by_name
 
 
 def _tidy(cache: Path) -> None:

@@ -28,6 +28,7 @@ from workbench.stream.flink_sql.tables import Sink, Source
 from workbench.stream.flink_sql.views import views
 from workbench.stream.frames import in_step
 from workbench.stream.promotion_log import ROLES
+from workbench.stream.running.class_path import job_ran
 from workbench.stream.running.failures import failure, reason
 from workbench.stream.running.gateway import guard_gateway
 from workbench.stream.running.loopback import (
@@ -380,5 +381,6 @@ def _await(statements: StatementSet, scores: Path | None, began: float) -> tuple
                 first = time.monotonic()
             time.sleep(_POLL_S)
         finished.result()
+    job_ran()
     end = time.monotonic()
     return (first or end) - began, end - (first or end)

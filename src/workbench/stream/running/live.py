@@ -17,6 +17,7 @@ from workbench.stream.connectors import topics
 from workbench.stream.connectors.topics import Ends, job_jars
 from workbench.stream.definition.stream_file import Stream, load_stream
 from workbench.stream.flink_sql.tables import Sink, Source
+from workbench.stream.running.class_path import job_ran
 from workbench.stream.running.failures import failure
 from workbench.stream.running.job import define, embedded, environment, inserts
 from workbench.stream.selection import Selection, select
@@ -164,6 +165,7 @@ def _begin(
     define(env, selection, source)
     with failure():
         client = inserts(env, stream, sinks).execute().get_job_client()
+    job_ran()
     return Job(stream.name, first.id if first else "", client)
 
 
