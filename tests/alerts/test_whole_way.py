@@ -2,6 +2,10 @@
 
 import itertools
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -12,10 +16,12 @@ import psutil
 import pulsar
 import pytest
 import yaml
+from click.testing import CliRunner
 
-from tests.alerts.test_live import begin, said, until
+from tests.alerts.test_live import RUN, begin, said, until
 from workbench import broker, detectors
 from workbench import services as here
+from workbench.cli import cli
 from workbench.services.processes import processes
 from workbench.stream.promotion_log import add_package
 from workbench.stream.running import live
@@ -60,8 +66,8 @@ def package(folder):
 
 
 @pytest.fixture
-def plant(services, server, tmp_path, monkeypatch):
-    """A plant that sends, a job that scores it; the name of the stream, and the plant."""
+def described(services, server, tmp_path, monkeypatch):
+    """A plant that is about to send, its stream's name, and the package that scores it."""
     name = f"whole-{uuid.uuid4().hex[:8]}"
     content = {
         "topic": f"persistent://public/default/{name}", "sensor": "pump", "window": 4,
@@ -77,14 +83,50 @@ def plant(services, server, tmp_path, monkeypatch):
         for key in ("topic", "alerts"):
             client.create_producer(content[key]).close()
     sending = Plant(content["topic"])
-    path, detector = f"streams/{name}.yaml", package(tmp_path / "package")
+    yield sending, name, package(tmp_path / "package")
+    sending.end.set()
+    sending.join(60)
+    assert sending.failed == []
+
+
+@pytest.fixture
+def plant(described):
+    """A plant that sends, a job that scores it; the name of the stream, and the plant."""
+    sending, name, detector = described
+    path = f"streams/{name}.yaml"
     job = live.start(path, position="earliest", package=detector, restarts=20)
     sending.start()
     yield name, sending
-    sending.end.set()
-    sending.join(60)
     job.stop()
-    assert sending.failed == []
+
+
+@pytest.mark.pulsar
+@pytest.mark.flink
+@pytest.mark.timeout(600)
+def test_a_job_that_delivers_too_needs_no_other_process(described, server):
+    sending, name, detector = described
+    options = ["--package", detector, "--position", "earliest", "--alerts"]
+    command = [sys.executable, "-c", RUN, "stream", "run", name, *options]
+    process = subprocess.Popen(command, env=os.environ)
+    try:
+        sending.start()
+        sending.faulty.add(3)
+        until(lambda: server.posts, 300)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(120)
+
+    assert process.returncode == 0
+    (alert, *_) = json.loads(server.posts[0][2])["alerts"]
+    assert (alert["sensor"], alert["status"]) == ("pump-3", "open")
+
+
+def test_on_a_cluster_another_process_delivers():
+    asked = ["stream", "run", "sample", "--target", "session", "--alerts"]
+    refused = CliRunner().invoke(cli, asked)
+
+    assert refused.exit_code == 2
+    assert "with --target session, let `workbench alerts run sample` deliver" in refused.output
 
 
 @pytest.mark.pulsar

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from workbench.stream import Submitted
+    from workbench.stream import Job, Stream, Submitted
+
+_LOOK_S = 1.0  # how often it is looked whether alerts are still delivered
 
 
 @click.group()
@@ -78,6 +84,7 @@ def set_up() -> None:
 )
 @click.option("--image", help="Kubernetes: name of the image [default: workbench-NAME].")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the SQL, start nothing.")
+@click.option("--alerts", "delivers", is_flag=True, help="In this process: send alerts by routes.")
 def run_stream(
     name: str,
     package: str | None,
@@ -88,13 +95,18 @@ def run_stream(
     bucket: str,
     image: str | None,
     dry_run: bool,
+    delivers: bool,
 ) -> None:
     """Score a stream in Flink's mini cluster, live until Ctrl-C, or wherever --target says.
+
+    With --alerts it delivers alerts by the routes of the stream file, too, as `alerts run`.
 
     \b
     Example:
         workbench stream run plant --target session
     """
+    if delivers and target != "mini":
+        raise click.UsageError(f"with --target {target}, let `workbench alerts run {name}` deliver")
     from workbench import stream as room
 
     definition = room.load_stream(name)
@@ -107,18 +119,42 @@ def run_stream(
     if target == "kubernetes":
         _deployment(name, bucket, image, package)
         return
-    job = room.start(definition, position=position, package=package)
-    click.echo(
-        f"{definition.name} runs: {definition.topic} to {definition.alerts}; Ctrl-C ends it",
-        err=True,
-    )
-    if definition.uncounted:
-        click.echo(definition.uncounted, err=True)
-    try:
-        job.wait(seconds)
-    except KeyboardInterrupt:
-        click.echo("stopping", err=True)
-    job.stop()
+    with _delivering(definition) if delivers else nullcontext(_nothing) as check:
+        job = room.start(definition, position=position, package=package)
+        click.echo(
+            f"{definition.name} runs: {definition.topic} to {definition.alerts}; Ctrl-C ends it",
+            err=True,
+        )
+        if definition.uncounted:
+            click.echo(definition.uncounted, err=True)
+        try:
+            _wait(job, seconds, check)
+        except KeyboardInterrupt:
+            click.echo("stopping", err=True)
+        job.stop()
+
+
+def _nothing() -> None:
+    """Check nothing."""
+
+
+def _delivering(definition: Stream) -> AbstractContextManager[Callable[[], None]]:
+    from workbench import alerts
+
+    return alerts.delivering(definition)
+
+
+def _wait(job: Job, seconds: float | None, check: Callable[[], None]) -> None:
+    """Wait until the job ends, or so long, or until alerts are delivered no more."""
+    until_s = math.inf if seconds is None else time.monotonic() + seconds
+    while (left_s := until_s - time.monotonic()) > 0:
+        if job.wait(min(_LOOK_S, left_s)):
+            return
+        try:
+            check()
+        except Exception:
+            job.stop()  # rather nothing than alerts of which nobody is told
+            raise
 
 
 def _submit(name: str, jobmanager: str | None, position: str, package: str | None) -> None:

@@ -62,8 +62,8 @@ class Job:
         finished = self._client.get_job_execution_result()
         return bool(finished.done() and finished.exception() is None)
 
-    def wait(self, timeout_s: float | None = None) -> None:
-        """Wait until the job ends, or so long.
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the job ends, or so long; return whether it has ended.
 
         Raises
         ------
@@ -78,6 +78,7 @@ class Job:
                 waited += _POLL_S
             if finished.done():
                 finished.result()
+        return bool(finished.done())
 
     def stop(self) -> None:
         """End the job without a savepoint: the next one begins where its position says."""
