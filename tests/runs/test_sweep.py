@@ -121,7 +121,8 @@ def test_what_is_not_there_is_answered_with_the_nearest(project):
 def test_a_run_is_found_by_its_hash_and_two_by_none(project):
     for name in ("20260105T101500Z-3fa1c0de", "20260105T101600Z-3fa1c0de"):
         (project.path / "runs" / name).mkdir(parents=True)
-        (project.path / "runs" / name / "run.json").write_text('{"status": "complete"}')
+        about = {"status": "complete", "notebook": "a.ipynb", "source": "a.yaml", "wall_s": 1.0}
+        (project.path / "runs" / name / "run.json").write_text(json.dumps(about))
 
     assert runs.find("20260105T1016").id == "20260105T101600Z-3fa1c0de"
 
