@@ -214,6 +214,30 @@ def test_the_magic_returns_a_frame(plant):
     assert magic.pulsar_sql(plant.url, "?")["topic"].tolist() == plant.names()
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("selec 1", "syntax error"),
+        ("select 1 from tt", "no topic 'tt'"),
+        ("select k from t", '"k"'),
+    ],
+)
+def test_a_typo_in_the_magic_is_shown_without_a_traceback(plant, capsys, text, said):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    shell.run_line_magic("load_ext", "workbench")
+
+    result = shell.run_cell(f"%%pulsar_sql {plant.url}\n{text}\n")
+
+    shown = capsys.readouterr().out
+    assert isinstance(result.error_in_exec, ArchiveError)
+    assert said in shown
+    assert shown.startswith("ArchiveError: ")
+    assert "Traceback" not in shown
+    assert "magic.py" not in shown
+
+
 def test_the_extension_loads():
     import workbench
 

@@ -24,6 +24,18 @@ def register(ipython: Any) -> None:
 
 def pulsar_sql(line: str, cell: str | None = None) -> pd.DataFrame:
     """Return the result of the cell's SQL; `line` is the archive's URL, or the SQL itself."""
+    from workbench.errors import WorkbenchError
+
+    try:
+        return _result(line, cell)
+    except WorkbenchError as err:
+        lines = f"{type(err).__name__}: {err}".splitlines()
+        # IPython shows this in place of a traceback, which would be of our code alone
+        err.__dict__["_render_traceback_"] = lambda: lines
+        raise
+
+
+def _result(line: str, cell: str | None) -> pd.DataFrame:
     import pandas as pd
     import pyarrow as pa
 
