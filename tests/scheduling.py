@@ -26,7 +26,7 @@ SECONDS = {
     "tests/services/test_control.py": 60,
     "tests/services/test_flink.py": 60,
     "tests/services/test_offloading.py": 60,
-    "tests/services/test_resuming.py": 40,
+    "tests/services/ingestion/test_resuming.py": 40,
     "tests/services/test_robustness.py": 60,
     "tests/spark/test_data_source.py": 40,
     "tests/spark/test_scoring.py": 50,

@@ -50,6 +50,21 @@ GROUPS: dict[str, tuple[list[str], bool]] = {
         ["com.fasterxml.jackson.core:jackson-annotations:2.21", f"org.gaul:s3proxy:{S3PROXY}"],
         True,
     ),
+    # what else it names is for encryption, and for a broker's plug-ins
+    "client": (
+        [
+            f"org.apache.pulsar:pulsar-client:{PULSAR}",
+            f"org.apache.pulsar:pulsar-client-api:{PULSAR}",
+            f"org.apache.pulsar:pulsar-client-admin-api:{PULSAR}",
+            "io.opentelemetry:opentelemetry-api:1.45.0",
+            "io.opentelemetry:opentelemetry-api-incubator:1.45.0-alpha",
+            "io.opentelemetry:opentelemetry-context:1.45.0",
+            "org.slf4j:slf4j-api:2.0.13",
+            "com.fasterxml.jackson.core:jackson-annotations:2.17.2",
+            "com.google.protobuf:protobuf-java:3.25.5",  # stands in the signature of a method
+        ],
+        False,
+    ),
     "connector": (
         [
             f"org.apache.flink:flink-connector-pulsar:{CONNECTOR}",

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.arrays import Floats, Ints, Objects
+from workbench.arrays import Floats, Ints
 from workbench.errors import ServicesError, did_you_mean
 
 SCHEMAS = ("json", "avro")
@@ -65,18 +65,20 @@ class Messages:
     def rows(self, first: int = 0) -> Iterator[tuple[str, int, bytes]]:
         """Yield key, event time and payload of each reading, from the `first` on."""
         names = np.array(self.sensors, dtype=object)
-        for start in range(first, len(self), _BLOCK_ROWS):
-            block = slice(start, start + _BLOCK_ROWS)
+        for block, payloads in self.blocks(first):
             keys = names[self.sensor_of[block]].tolist()
-            yield from zip(keys, self.times_ms[block].tolist(), self._payloads(block), strict=True)
+            encoded = payloads.to_numpy(zero_copy_only=False)
+            yield from zip(keys, self.times_ms[block].tolist(), encoded, strict=True)
 
-    def _payloads(self, block: slice) -> Objects:
+    def blocks(self, first: int = 0) -> Iterator[tuple[slice, pa.Array]]:
+        """Yield some rows at a time, from the `first` on, and their payloads, binary."""
         encode = {"json": _json, "avro": _avro}[self.schema]
         names = [field["name"] for field in self.definition["fields"]]
-        parts = encode(names, self.sensors, self.sensor_of[block], [c[block] for c in self.columns])
-        payloads = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
-        encoded: Objects = payloads.to_numpy(zero_copy_only=False)
-        return encoded
+        for start in range(first, len(self), _BLOCK_ROWS):
+            block = slice(start, min(start + _BLOCK_ROWS, len(self)))
+            columns = [column[block] for column in self.columns]
+            parts = encode(names, self.sensors, self.sensor_of[block], columns)
+            yield block, pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
 
 
 def record(sensor: str, values: Sequence[str], labels: Mapping[str, str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from workbench import kafka
 from workbench.errors import ServicesError
 from workbench.services.ingestion.messages import Messages
-from workbench.services.ingestion.sending import paced
+from workbench.services.ingestion.senders.pulsar import paced
 
 _CODECS = {"zlib": "gzip"}  # called otherwise by Kafka
 _FLUSH_S = 120.0

@@ -6,8 +6,10 @@ broker knows how far the same readings came, and drops one that comes again.
 
 from __future__ import annotations
 
+import sys
 import time as clock
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,13 +19,14 @@ from tqdm import tqdm
 
 from workbench.broker import connect
 from workbench.errors import ServicesError
-from workbench.services.ingestion.deduplication import (
+from workbench.services.ingestion.messages import Messages
+from workbench.services.ingestion.senders.deduplication import (
     PREFIX,
     deduplicate,
     forget,
     last_sequence_id,
 )
-from workbench.services.ingestion.messages import Messages
+from workbench.services.ingestion.senders.java import JavaSender, JavaWay, java_sender
 
 COMPRESSIONS = {
     "none": pulsar.CompressionType.NONE,
@@ -34,6 +37,7 @@ COMPRESSIONS = {
 }
 _PENDING = 5_000  # more are slower: the client looks through all that wait
 _LOOK_EVERY = 1000  # messages
+LARGE = 200_000  # messages, for which it is worth to start Java
 _BUSY_S = 30.0  # for the broker to let go of a producer that was killed
 
 
@@ -100,11 +104,11 @@ def send(
         name = f"{PREFIX}{messages.digest()}"
         resumable = not again and deduplicate(topic, name)
         way = _Way(topic, compression, rate, batch_messages, name if resumable else None)
-        producer = _producer(client, way, messages)
-        before = 0
-        if resumable and producer.last_sequence_id() > 0:
-            before = last_sequence_id(topic, name)
-        _send(producer, way, messages, before)
+        before = _before(client, way, messages) if resumable else 0
+        with ExitStack() as stack:
+            java = _java(stack, client, way, messages, before)
+            sender = java or _PythonSender(_producer(client, way, messages), rate)
+            _send(sender, way, messages, before)
     if resumable:
         forget(topic, name)
     return Sent(clock.monotonic() - began, before, resumable)
@@ -143,51 +147,98 @@ def _producer(client: pulsar.Client, way: _Way, messages: Messages) -> pulsar.Pr
             raise ServicesError(f"the broker takes no messages: {err}", where=way.topic) from err
 
 
-def _send(producer: pulsar.Producer, way: _Way, messages: Messages, before: int) -> None:
-    """Send the messages after so many."""
-    answers: dict[object, object] = {}  # of each kind the last; a call of C, as it is hot
+def _before(client: pulsar.Client, way: _Way, messages: Messages) -> int:
+    """Return how many of the messages the topic has."""
+    producer = _producer(client, way, messages)
+    known = producer.last_sequence_id() > 0
+    producer.close()
+    return last_sequence_id(way.topic, way.name or "") if known else 0
+
+
+class _PythonSender:
+    """The producer of this process."""
+
+    def __init__(self, producer: pulsar.Producer, rate: float | None) -> None:
+        self._producer, self._rate = producer, rate
+
+    @property
+    def taken(self) -> int:
+        """The last sequence id that was acknowledged; of a batch, its first."""
+        return int(max(0, self._producer.last_sequence_id()))
+
+    def send(self, messages: Messages, before: int, progress: Callable[[int], object]) -> None:
+        """Send the messages after so many; `progress` is called with the last that was sent.
+
+        Raises
+        ------
+        ServicesError
+            If the broker did not take them all.
+        """
+        answers: dict[object, object] = {}  # of each kind the last; a call of C, as it is hot
+        rows = paced(messages.rows(before), self._rate)
+        for row, (key, time_ms, payload) in enumerate(rows, start=before + 1):
+            self._producer.send_async(
+                payload,
+                answers.__setitem__,
+                partition_key=key,
+                event_timestamp=time_ms,
+                sequence_id=row,
+            )
+            if row % _LOOK_EVERY == 0:
+                progress(row)
+                if answers.keys() - {pulsar.Result.Ok}:
+                    break
+        self._finish(answers)
+        if refusals := answers.keys() - {pulsar.Result.Ok}:
+            raise ServicesError(str(refusals.pop()))
+        progress(len(messages))
+
+    def _finish(self, answers: dict[object, object]) -> None:
+        try:
+            self._producer.flush()
+            self._producer.close()
+        except pulsar.PulsarException as err:
+            answers[err] = None
+
+
+def _java(
+    stack: ExitStack, client: pulsar.Client, way: _Way, messages: Messages, before: int
+) -> JavaSender | None:
+    """Return a sender in Java if there is much to send, and tell why if there can be none.
+
+    Of a topic with partitions, each client puts the readings of a sensor into another.
+    """
+    alone = len(client.get_topic_partitions(way.topic)) == 1
+    if way.rate or not alone or len(messages) - before < LARGE:
+        return None
+    java = JavaWay(way.topic, way.compression, way.batch_messages, way.name or "")
+    try:
+        return stack.enter_context(java_sender(java, messages))
+    except ServicesError as err:
+        why = f"sent by the client for Python, which is slower: {err.message}"
+        tqdm.write(why, file=sys.stderr)
+        return None
+
+
+def _send(sender: JavaSender | _PythonSender, way: _Way, messages: Messages, before: int) -> None:
+    """Send the messages after so many, and show how far it is."""
     bar = tqdm(total=len(messages), initial=before, desc=f"sending to {way.topic}",
                unit=" readings", disable=None)  # fmt: skip
     try:
         with bar:
-            for row, (key, time_ms, payload) in enumerate(
-                paced(messages.rows(before), way.rate), start=before + 1
-            ):
-                producer.send_async(
-                    payload,
-                    answers.__setitem__,
-                    partition_key=key,
-                    event_timestamp=time_ms,
-                    sequence_id=row,
-                )
-                if row % _LOOK_EVERY == 0:
-                    bar.update(row - bar.n)
-                    if answers.keys() - {pulsar.Result.Ok}:
-                        break
-            _finish(producer, answers)
-            bar.update(len(messages) - bar.n)
+            sender.send(messages, before, lambda row: bar.update(max(0, row - bar.n)))
     except KeyboardInterrupt as err:
-        err.add_note(_stopped(producer, way, len(messages)))
+        err.add_note(
+            f"stopped: {way.topic} has taken {max(before, sender.taken)} of {len(messages)} "
+            f"readings; {_hint(way)}"
+        )
         raise
-    if refusals := answers.keys() - {pulsar.Result.Ok}:
+    except ServicesError as err:
         raise ServicesError(
-            f"the broker did not take all of {len(messages)} readings: {refusals.pop()}",
+            f"the broker did not take all of {len(messages)} readings: {err.message}",
             where=way.topic,
             hint=_hint(way),
-        )
-
-
-def _finish(producer: pulsar.Producer, answers: dict[object, object]) -> None:
-    try:
-        producer.flush()
-        producer.close()
-    except pulsar.PulsarException as err:
-        answers[err] = None
-
-
-def _stopped(producer: pulsar.Producer, way: _Way, count: int) -> str:
-    acknowledged = max(0, producer.last_sequence_id())
-    return f"stopped: {way.topic} has taken {acknowledged} of {count} readings; {_hint(way)}"
+        ) from err
 
 
 def _hint(way: _Way) -> str:
