@@ -16,10 +16,11 @@ from workbench.services import ingest_frame
 from workbench.stream import COUNTERS, parse_stream, promote, run, start, verdict
 from workbench.stream.promotion import unscored
 from workbench.stream.promotion.function_proof import prove_function
-from workbench.stream.promotion.proof import as_run, batch_path, compare, parity
+from workbench.stream.promotion.proof import as_run, batch_path, compare
 from workbench.stream.promotion.refitting import fitted_again
 from workbench.stream.promotion_log import add_package
 from workbench.stream.promotion_log import store as place_of_store
+from workbench.stream.span.proving import parity
 
 CHANNELS = ["flow_l_min", "pressure_bar"]
 SPEC = {"name": "knn", "window": 4, "channels": CHANNELS, "max_span_s": 600, "level": "sensor"}

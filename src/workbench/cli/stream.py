@@ -317,7 +317,7 @@ def backtest(
     if as_json:
         click.echo(json.dumps({**result.summary(), "alert": list(result.alerts())}))
         return
-    for alert in result.outcome.alerts.itertuples():
+    for alert in result.alerted.itertuples():
         peak = f"{alert.peak_score:.3f}"
         click.echo(
             f"{alert.start:%Y-%m-%dT%H:%M:%SZ} {alert.sensor} {alert.kind} {alert.status} {peak}"
@@ -328,7 +328,8 @@ def backtest(
         f"{said['last']}: {said['late']} late, {said['alerts']} alerts, "
         f"{said['alerts_per_sensor_day']:g} per sensor and day; "
         f"{said['execution']} execution, start-up {said['startup_s']:.1f} s, "
-        f"then {said['rate']:,.0f} readings/s",
+        f"then {said['rate']:,.0f} readings/s; "
+        f"{said['peak_mib']:,} MiB at most, Flink {said['flink_peak_mib']:,} MiB",
         err=True,
     )
 

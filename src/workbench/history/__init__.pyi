@@ -1,5 +1,6 @@
 from .chunks import end_one_of as end_one_of
 from .event_times import odd_times as odd_times
+from .frames import Shown as Shown
 from .frames import open_archive as open_archive
 from .frames import replay as replay
 from .kafka_readings import ReadingFields as ReadingFields

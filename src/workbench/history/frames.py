@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -326,19 +327,52 @@ def _frame(
     *,
     compacted: bool,
 ) -> pd.DataFrame:
-    fields = topic.fields() if columns is None else list(columns)
-    known = topic.fields()
-    names = {name: _added(name, known) for name in _ADDED}
-    asked = [_added(part, known) for part in _PARTS]
-    wanted = [*fields, *names.values(), *asked]
-    table = topic.read(start, stop, columns=wanted, by=by, compacted=compacted)
-    event, publish = table[names["event_time"]], table[names["publish_time"]]
-    table = table.set_column(
-        table.schema.get_field_index(names["event_time"]), names["event_time"], _or(event, publish)
-    )
-    ids = _message_ids([table[name] for name in asked])
-    shown = list(dict.fromkeys([*fields, *names.values()]))
-    return to_frame(table.select(shown).append_column("message_id", ids))
+    shown = Shown.of(topic, columns)
+    return to_frame(shown.table(topic.read(start, stop, shown.asked, by, compacted=compacted)))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Which columns a frame of an archive's topic has, and what is read for it.
+
+    Attributes
+    ----------
+    fields
+        Decoded ones, in their order.
+    names
+        What `event_time`, `publish_time` and `key` are called beside these.
+    parts
+        What the parts of a message id are called in what is read.
+    """
+
+    fields: list[str]
+    names: dict[str, str]
+    parts: list[str]
+
+    @classmethod
+    def of(cls, topic: Topic, columns: list[str] | None) -> Shown:
+        """Return what is shown of a topic where `columns` are asked for; None: all fields."""
+        every = topic.fields()
+        names = {name: _added(name, every) for name in _ADDED}
+        return cls(
+            every if columns is None else list(columns),
+            names,
+            [_added(part, every) for part in _PARTS],
+        )
+
+    @property
+    def asked(self) -> list[str]:
+        """The columns to be read, as `Topic.read` takes them."""
+        return [*self.fields, *self.names.values(), *self.parts]
+
+    def table(self, read: pa.Table) -> pa.Table:
+        """Return what was read as the columns of a frame, `message_id` the last."""
+        event, publish = self.names["event_time"], self.names["publish_time"]
+        times = _or(read[event], read[publish])
+        read = read.set_column(read.schema.get_field_index(event), event, times)
+        ids = _message_ids([read[name] for name in self.parts])
+        shown = list(dict.fromkeys([*self.fields, *self.names.values()]))
+        return read.select(shown).append_column("message_id", ids)
 
 
 def _added(name: str, fields: Iterable[str]) -> str:

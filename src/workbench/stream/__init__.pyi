@@ -33,7 +33,6 @@ from .promotion.gate import now as now
 from .promotion.gate import promote as promote
 from .promotion.proof import READINGS as READINGS
 from .promotion.proof import compare as compare
-from .promotion.proof import parity as parity
 from .promotion.refitting import reason_to_refit as reason_to_refit
 from .promotion.refitting import refit as refit
 from .promotion.rolling_back import rollback as rollback
@@ -65,3 +64,4 @@ from .running.session import savepoint as savepoint
 from .running.session import status as status
 from .running.session import stop as stop
 from .running.session import submit as submit
+from .span.proving import parity as parity

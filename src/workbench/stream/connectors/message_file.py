@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
 from workbench import files
-from workbench.arrays import Ints
 from workbench.stream.definition.stream_file import Stream
 from workbench.stream.flink_sql.tables import Source, message_columns, message_time, value_options
 
+COLUMNS = ("message_id", "partition", "event_ms", "publish_ms", "value")
+ROWS = 10_000  # whose texts are made at once
 _FACTS = {  # of a message, behind the columns of the reading: see `java/MessageFileFormat`
     "message_id": "STRING",
     "partition": "STRING",
@@ -37,23 +39,26 @@ def source(stream: Stream, path: Path) -> Source:
     )
 
 
-def write(messages: pa.Table, order: Ints, path: Path) -> None:
-    """Write messages as the file that `source` reads.
+def write(batches: Iterable[pa.RecordBatch], path: Path) -> None:
+    """Write messages as the file that `source` reads, in their order.
 
     Parameters
     ----------
-    messages
-        `message_id` as text, `partition`, `event_ms` (0: not set), `publish_ms` and `value`, the
-        bytes on the topic, null where they are.
-    order
-        The rows, in the order wanted.
+    batches
+        Of COLUMNS: `message_id` as text, `partition`, `event_ms` (0: not set), `publish_ms` and
+        `value`, the bytes on the topic, null where they are.
     """
-    lines = []
-    for batch in messages.take(order).to_batches(max_chunksize=10_000):
-        for *facts, value in zip(*(column.to_pylist() for column in batch), strict=True):
-            text = "-" if value is None else base64.b64encode(value).decode()
-            lines.append("\t".join(map(str, [*facts, text])) + "\n")
-    files.write_text(path, "".join(lines))
+    with files.new_file(path) as part, pa.OSFile(str(part), "wb") as file:
+        for batch in batches:
+            for start in range(0, batch.num_rows, ROWS):
+                file.write("".join(_lines(batch.slice(start, ROWS))).encode())
 
 
-__all__ = ["source", "write"]
+def _lines(batch: pa.RecordBatch) -> Iterator[str]:
+    columns = (batch.column(batch.schema.get_field_index(name)).to_pylist() for name in COLUMNS)
+    for *facts, value in zip(*columns, strict=True):
+        text = "-" if value is None else base64.b64encode(value).decode()
+        yield "\t".join(map(str, [*facts, text])) + "\n"
+
+
+__all__ = ["COLUMNS", "ROWS", "source", "write"]

@@ -59,6 +59,10 @@ class Certificate(HasCard):
         with what each says.
     compared
         What the batch path was compared with: the Flink job, or the Pulsar Function.
+    pieces
+        In how many, each of other sensors, they were compared, so that no frame held all.
+    peak_mib, flink_peak_mib
+        Resident memory at most, of this process and of Flink's; 0: not measured.
     explained, largest_explanation_difference
         Alerts whose contributions of channels were compared, and how far a share, or a value that
         was expected, is apart at most; infinite if channels or directions differ.
@@ -86,6 +90,9 @@ class Certificate(HasCard):
     compared: str = JOB
     explained: int = 0
     largest_explanation_difference: float = 0.0
+    pieces: int = 1
+    peak_mib: float = 0.0
+    flink_peak_mib: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -145,6 +152,7 @@ class Certificate(HasCard):
             "alerts": f"{self.alerts:,}, {len(self.differing_alerts)} of them differ",
             **self._explained(),
             "rate": f"{self.rate:,.0f} readings a second",
+            "memory": self._memory(),
             "versions": self.versions,
         }
         return Card("certificate of parity", self.stream, facts)
@@ -154,6 +162,14 @@ class Certificate(HasCard):
             return {}
         apart = f"{self.largest_explanation_difference:.3g} at most, {TOLERANCE:g} allowed"
         return {"explained": f"{self.explained:,} alerts, shares and values differ by {apart}"}
+
+    def _memory(self) -> str | None:
+        if not self.peak_mib:
+            return None
+        return (
+            f"at most {self.peak_mib:,.0f} MiB, Flink {self.flink_peak_mib:,.0f} MiB, in "
+            f"{self.pieces:,} pieces"
+        )
 
     def json(self) -> str:
         """Return the certificate as JSON, counts first."""

@@ -18,7 +18,7 @@ from workbench.stream.promotion import checks, distributions
 from workbench.stream.promotion.changes import Changes, changes
 from workbench.stream.promotion.checks import Judged
 from workbench.stream.promotion.planted_faults import finds_planted_faults
-from workbench.stream.promotion.proof import READINGS, parity
+from workbench.stream.promotion.proof import READINGS
 from workbench.stream.promotion.verdicts import Finding, Verdict
 from workbench.stream.promotion_log import (
     BEGINNING,
@@ -32,6 +32,7 @@ from workbench.stream.promotion_log import (
     store,
 )
 from workbench.stream.running import originals
+from workbench.stream.span.proving import parity
 from workbench.times import Time, epoch_ms, instant_ms, iso, now_ms
 
 

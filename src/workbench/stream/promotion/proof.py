@@ -5,10 +5,9 @@ The batch path is `detectors.detect`; the stream's is the job itself, on Flink's
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 
 from workbench import kafka, local_sql
 from workbench.arrays import Bools, Floats, Ints
-from workbench.detectors import Detection, Package, detect, episode_contributions
+from workbench.detectors import Contribution, Detection, Package, detect, episode_contributions
 from workbench.errors import StreamError
 from workbench.services import caller_versions
-from workbench.stream.definition.stream_file import Stream, load_stream
+from workbench.stream.definition.stream_file import Stream
 from workbench.stream.flink_sql.tables import AHEAD
 from workbench.stream.flink_sql.views import PATTERN
 from workbench.stream.frames import message_ids
@@ -41,50 +40,6 @@ from workbench.stream.selection import chosen
 
 READINGS = 200_000
 _LIBRARIES = ("workbench", "apache-flink", "numpy", "pandas", "pyarrow", "pyod", "scikit-learn")
-
-
-def parity(
-    stream: str | Path | Stream,
-    frame: pd.DataFrame | None = None,
-    *,
-    package: str | None = None,
-    readings: int = READINGS,
-    time: str = "event_time",
-    archive: str | Origin | None = None,
-    scored_share: float | None = None,
-) -> Certificate:
-    """Score readings by both paths and compare.
-
-    The batch path scores what the archive's reader makes of the messages, the job the very
-    messages, by its own parser. Of a frame that came from elsewhere, both score the frame.
-
-    Parameters
-    ----------
-    frame
-        Readings in order of arrival; if left out, the last `readings` of the archive.
-    package
-        Id of a package in place of the stream's detector.
-    time
-        Column with the event time.
-    archive
-        Where the readings of `frame` are from, or those of the archive if there is none: a folder,
-        a URL, or an open one. None: `frame` is of no archive; or, without one, what is configured.
-    scored_share
-        The least share of the readings that could have a full window which has to be scored, 0 to
-        1; None: what the stream's `gate` says.
-
-    Raises
-    ------
-    StreamError
-        If the stream has no detector, the readings do not fit it, or the job fails.
-    """
-    definition = load_stream(stream)
-    judged = judged_package(definition, package)
-    messages = None
-    if frame is None or archive is not None:
-        frame, messages = gathered(definition, frame, archive, readings)
-    floor = definition.gate.scored_share if scored_share is None else scored_share
-    return prove(definition, judged, frame, messages, time=time, floor=floor)
 
 
 def judged_package(stream: Stream, package: str | None = None) -> Package:
@@ -123,14 +78,18 @@ def prove(
         The least share of the readings that could have a full window which has to be scored.
     """
     ready = originals.prepared(stream, frame, messages)
-    alone = replace(stream, also=(), shadow="", machine="", sums={}, limits={}, patterns={})
-    outcome = run(alone, ready, time_column=time, package=package.id, messages=messages)
+    outcome = run(alone(stream), ready, time_column=time, package=package.id, messages=messages)
     ready = with_derived(stream, ready)
     batch = batch_path(stream, package, ready, time=time)
-    certified = certify(stream, package, ready, batch, outcome, time=time)
+    proven = certify(stream, package, ready, batch, outcome, time=time)
     kept = RECORDS if kafka.is_topic(stream.topic) else MESSAGES
     kept += f", Avro of {stream.record}" if stream.record else ""
-    return replace(certified, read=FRAME if messages is None else kept, floor=floor)
+    return replace(proven, read=FRAME if messages is None else kept, floor=floor)
+
+
+def alone(stream: Stream) -> Stream:
+    """Return a stream that its detector's scores and alerts are all of."""
+    return replace(stream, also=(), shadow="", machine="", sums={}, limits={}, patterns={})
 
 
 def certify(
@@ -155,6 +114,26 @@ def certify(
         package, ready, batch.episodes, sensor=stream.sensor, time=time,
         lateness_ms=stream.lateness_ms, ahead_ms=stream.ahead_ms,
     )  # fmt: skip
+    return certified(stream, package, ready, batch, outcome, why, time=time)
+
+
+def certified(
+    stream: Stream,
+    package: Package,
+    ready: pd.DataFrame,
+    batch: Detection,
+    outcome: Outcome,
+    why: Sequence[tuple[Contribution, ...]],
+    *,
+    time: str = "event_time",
+) -> Certificate:
+    """Return what `certify` does, where it is known why the batch path alerts.
+
+    Parameters
+    ----------
+    why
+        What each channel has in the peak of each of `batch.episodes`.
+    """
     apart = explained.differences(batch.episodes, why, outcome.alerts)
     return replace(
         compare(outcome, batch, ready, sensor=stream.sensor),
@@ -238,8 +217,10 @@ def compare(
     """
     ids = pd.Index(message_ids(frame))
     scores = np.full(len(ids), np.nan)
-    rows = ids.get_indexer(pd.Index(outcome.scores["message_id"]))
-    scores[rows] = outcome.scores["score"].to_numpy()
+    scored = outcome.scores
+    rows = ids.get_indexer(pd.Index(scored["message_id"]))
+    strangers, scored, rows = scored[rows < 0], scored[rows >= 0], rows[rows >= 0]
+    scores[rows] = scored["score"].to_numpy()
     nameless = np.zeros(len(ids), bool) if sensor is None else frame[sensor].isna().to_numpy()
     ours, theirs = _of_batch(batch, nameless), _of_stream(outcome, ids, rows)
     apart = np.flatnonzero(ours != theirs)
@@ -261,6 +242,10 @@ def compare(
         differing_rows=tuple(
             f"message {ids[row]} is {ours[row]} in batch, {theirs[row]} in the stream"
             for row in apart
+        )
+        + tuple(
+            f"message {stranger} is none of {sensor}'s readings, read in the stream"
+            for stranger, sensor in zip(strangers["message_id"], strangers["sensor"], strict=True)
         ),
     )
 
@@ -328,13 +313,14 @@ def _differing(episodes: pd.DataFrame, outcome: Outcome) -> Iterable[str]:
 
 __all__ = [
     "READINGS",
+    "alone",
     "as_run",
     "batch_path",
+    "certified",
     "certify",
     "compare",
     "gathered",
     "judged_package",
-    "parity",
     "prove",
     "with_derived",
 ]

@@ -9,22 +9,33 @@ instead of that of all.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from workbench.archive import Archive
 from workbench.cards import Card, HasCard
-from workbench.errors import StreamError
+from workbench.history import KafkaRecords
+from workbench.stream.connectors import message_file
 from workbench.stream.definition.stream_file import Stream, load_stream
-from workbench.stream.frames import arrived
+from workbench.stream.flink_sql.tables import Source
+from workbench.stream.frames import arrived, in_step
 from workbench.stream.running import originals
-from workbench.stream.running.job import run
-from workbench.stream.running.outcome import Outcome
+from workbench.stream.running.job import run_files
+from workbench.stream.running.outcome import Outcome, Written
+from workbench.stream.selection import select
+from workbench.stream.span import peaks
+from workbench.stream.span.exporting import Facts, export, nothing
 from workbench.times import epoch_ms, iso
 
 _DAY_S = 86_400.0
@@ -36,8 +47,12 @@ class Backtest(HasCard):
 
     Attributes
     ----------
-    outcome
-        Alerts, scores and late readings.
+    written
+        What the job said, in files; those of no `folder` last as long as this does.
+    alerted
+        Its alerts, as `Outcome.alerts`.
+    scored, late, refused
+        How many readings have a score, came too late, or were refused.
     first, last
         Event times of the span, ISO-8601 UTC.
     sensors
@@ -46,48 +61,62 @@ class Backtest(HasCard):
         Length of the span, days.
     execution
         Flink's: `batch`, or `streaming` where the order of arrival matters.
+    peaks_mib
+        Of resident memory: of this process, and of Flink's.
     """
 
-    outcome: Outcome
+    written: Written
+    alerted: pd.DataFrame
+    scored: int
+    late: int
+    refused: int
     first: str
     last: str
     sensors: int
     days: float
     execution: str
+    peaks_mib: tuple[float, float]
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """Alerts, scores and late readings: all of them, in frames, read when it is asked for."""
+        return self.written.outcome()
 
     @property
     def alerts_per_sensor_day(self) -> float:
         """How often a sensor alerts."""
-        return len(self.outcome.alerts) / max(self.sensors * self.days, 1 / _DAY_S)
+        return len(self.alerted) / max(self.sensors * self.days, 1 / _DAY_S)
 
     def summary(self) -> dict[str, Any]:
         """Return the figures of it, for JSON."""
-        outcome = self.outcome
+        written = self.written
         return {
-            "stream": outcome.stream,
-            "package": outcome.package,
+            "stream": written.stream.name,
+            "package": written.package,
             "first": self.first,
             "last": self.last,
-            "readings": outcome.readings,
+            "readings": written.readings,
             "sensors": self.sensors,
-            "late": len(outcome.late),
-            "refused": len(outcome.refused),
-            "scored": int(outcome.scores["score"].notna().sum()),
-            "alerts": len(outcome.alerts),
+            "late": self.late,
+            "refused": self.refused,
+            "scored": self.scored,
+            "alerts": len(self.alerted),
             "alerts_per_sensor_day": round(self.alerts_per_sensor_day, 4),
             "execution": self.execution,
-            "startup_s": round(outcome.startup_s, 2),
-            "rate": round(outcome.rate, 1),
+            "startup_s": round(written.startup_s, 2),
+            "rate": round(written.rate, 1),
+            "peak_mib": round(self.peaks_mib[0]),
+            "flink_peak_mib": round(self.peaks_mib[1]),
         }
 
     def alerts(self) -> Iterator[dict[str, Any]]:
         """Yield the alerts, as they stand on the topic."""
-        text = self.outcome.alerts.to_json(orient="records", date_format="iso", date_unit="ms")
+        text = self.alerted.to_json(orient="records", date_format="iso", date_unit="ms")
         yield from json.loads(text)
 
     def card(self) -> Card:
         """Return what a notebook shows of it."""
-        return Card("backtest", self.outcome.stream, self.summary())
+        return Card("backtest", self.written.stream.name, self.summary())
 
 
 def backtest(
@@ -100,6 +129,9 @@ def backtest(
     folder: Path | None = None,
 ) -> Backtest:
     """Run a stream over the archive's readings with event time in [start, stop).
+
+    No frame holds the span: the archive is exported piece by piece, what the job says is counted
+    in its files. (Of Kafka, what it has is held.)
 
     Parameters
     ----------
@@ -119,25 +151,56 @@ def backtest(
     """
     definition = load_stream(stream)
     opened = originals.readable(definition, archive)
-    frame = originals.readings(definition, opened, start, stop)
-    if not len(frame):
-        raise StreamError(
-            f"the archive has no readings of {definition.topic} from {start or 'the first'} "
-            f"to {stop or 'the last'}"
-        )
-    messages = originals.messages(definition, opened, frame)
-    times_ms = epoch_ms(frame["event_time"])
-    batch = not order_matters(definition, frame)
+    with contextlib.ExitStack() as kept:
+        place = folder or Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="workbench-")))
+        place.mkdir(parents=True, exist_ok=True)
+        peaks.forget()
+        source, facts, batch = _exported(definition, opened, place, start, stop)
+        selection = select(definition, package)
+        written = run_files(selection, source, place, facts.readings, facts.last_ms, batch=batch)
+        done = _counted(written, facts, "batch" if batch else "streaming")
+        weakref.finalize(done, kept.pop_all().close)
+    return done
+
+
+def _counted(written: Written, facts: Facts, execution: str) -> Backtest:
+    """Return what the files of a job say, counted piece by piece."""
     return Backtest(
-        outcome=run(
-            definition, frame, package=package, folder=folder, batch=batch, messages=messages
-        ),
-        first=iso(int(times_ms.min()), "s"),
-        last=iso(int(times_ms.max()), "s"),
-        sensors=int(frame[definition.sensor].nunique()),
-        days=int(times_ms.max() - times_ms.min()) / 1000 / _DAY_S,
-        execution="batch" if batch else "streaming",
+        written=written,
+        alerted=written.alerts(),
+        scored=sum(_scored(piece) for piece in written.pieces("scores")),
+        late=sum(piece.num_rows for piece in written.pieces("late")),
+        refused=sum(piece.num_rows for piece in written.pieces("refused")),
+        first=iso(facts.first_ms, "s"),
+        last=iso(facts.last_ms, "s"),
+        sensors=len(facts.sensors),
+        days=(facts.last_ms - facts.first_ms) / 1000 / _DAY_S,
+        execution=execution,
+        peaks_mib=peaks.peaks_mib(),
     )
+
+
+def _scored(scores: pa.RecordBatch) -> int:
+    values = scores.column(scores.schema.get_field_index("score"))
+    return len(values) - int(pc.is_null(values, nan_is_null=True).sum().as_py() or 0)
+
+
+def _exported(
+    stream: Stream, archive: originals.Origin, place: Path, start: str | None, stop: str | None
+) -> tuple[Source, Facts, bool]:
+    """Write what the job reads; return the end that reads it, and whether it may sort it."""
+    path = place / "messages.tsv"
+    if isinstance(archive, KafkaRecords):
+        frame = originals.readings(stream, archive, start, stop)
+        if not len(frame):
+            raise nothing(stream, start, stop)
+        ordered = originals.messages(stream, archive, frame).take(in_step(stream, frame))
+        message_file.write(ordered.to_batches(), path)
+        facts = Facts.of_frame(stream, frame)
+        return message_file.source(stream, path), facts, not order_matters(stream, frame)
+    with tempfile.TemporaryDirectory(prefix=".exporting-", dir=place) as temporary:
+        span = export(stream, archive, Path(temporary), start, stop)
+        return span.source(path), span.facts, not span.order_matters()
 
 
 def order_matters(stream: Stream, frame: pd.DataFrame) -> bool:

@@ -37,11 +37,7 @@ from workbench.stream.running.loopback import (
     listen_privately,
     python,
 )
-from workbench.stream.running.outcome import (
-    Outcome,
-    output,
-    until_end,
-)
+from workbench.stream.running.outcome import OUTPUTS, Outcome, Written
 from workbench.stream.selection import Selection, scorers, select
 from workbench.times import epoch_ms
 
@@ -64,7 +60,6 @@ _LONG = 300_000  # readings, from which on a job is not brief
 _BRIEF = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _STEADY = ("-XX:+UseParallelGC",)
 _COLLECTOR = re.compile(r"-XX:\+Use\w+GC")
-_FILES = ("alerts", "scores", "late", "refused")
 
 
 def sql(stream: str | Path | Stream, *, package: str | None = None) -> str:
@@ -306,33 +301,39 @@ def run(
     """
     definition = load_stream(stream)
     selection = select(definition, package)
-    first = selection.package
     with tempfile.TemporaryDirectory(prefix="workbench-") as temporary:
         place = folder or Path(temporary)
         place.mkdir(parents=True, exist_ok=True)
         read = _file_source(definition, source, messages, place, time_column)
-        began = time.monotonic()
-        jars = function_jar().as_uri()
-        brief = len(source) < _LONG
-        env = environment(brief=brief, batch=batch, pipeline__jars=jars, **_BOUNDED)
-        define(env, selection, read, batch=batch)
-        sinks = {name: _file_sink(name, place) for name in _files(definition, first)}
-        seen = None if batch else place / ("scores" if first else "late")
-        startup_s, running_s = _await(inserts(env, definition, sinks), seen, began)
-        alerts, scores, late, refused = (output(definition, name, place) for name in _FILES)
         times = epoch_ms(source[time_column])
-        return Outcome(
-            definition.name,
-            first.id if first else "",
-            until_end(definition, alerts, int(times.max()) if len(times) else 0),
-            scores,
-            late,
-            len(source),
-            startup_s,
-            running_s,
-            output(definition, "shadow", place),
-            refused,
-        )
+        last_ms = int(times.max()) if len(times) else 0
+        return run_files(selection, read, place, len(source), last_ms, batch=batch).outcome()
+
+
+def run_files(
+    selection: Selection, source: Source, place: Path, count: int, last_ms: int, *, batch: bool
+) -> Written:
+    """Run the job over a bounded source, to its end; what it says is written to files.
+
+    Parameters
+    ----------
+    place
+        Folder for these.
+    count, last_ms
+        How many readings there are, and the newest time of them.
+    batch
+        As `run` takes it.
+    """
+    definition, first = selection.stream, selection.package
+    began = time.monotonic()
+    jars = function_jar().as_uri()
+    env = environment(brief=count < _LONG, batch=batch, pipeline__jars=jars, **_BOUNDED)
+    define(env, selection, source, batch=batch)
+    sinks = {name: _file_sink(name, place) for name in _files(definition, first)}
+    seen = None if batch else place / ("scores" if first else "late")
+    startup_s, running_s = _await(inserts(env, definition, sinks), seen, began)
+    package = first.id if first else ""
+    return Written(definition, package, place, count, last_ms, startup_s, running_s)
 
 
 def _file_source(
@@ -342,13 +343,14 @@ def _file_source(
     if messages is None:
         readings_file.write(stream, frame, place / "readings.csv", time=time)
         return readings_file.source(stream, place / "readings.csv")
-    message_file.write(messages, in_step(stream, frame, time=time), place / "messages.tsv")
+    ordered = messages.take(in_step(stream, frame, time=time))
+    message_file.write(ordered.to_batches(), place / "messages.tsv")
     return message_file.source(stream, place / "messages.tsv")
 
 
 def _files(stream: Stream, package: Package | None) -> list[str]:
     shadow = ["shadow"] if stream.shadow else []
-    return [name for name in _FILES if package or name != "scores"] + shadow
+    return [name for name in OUTPUTS if package or name != "scores"] + shadow
 
 
 def _file_sink(name: str, place: Path) -> Sink:

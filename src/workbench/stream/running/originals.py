@@ -24,6 +24,7 @@ from workbench.history import KafkaRecords, open_archive, read_records, replay
 from workbench.stream.definition.stream_file import Stream
 from workbench.stream.flink_sql.tables import reading_fields
 from workbench.stream.frames import FIRST_MS, LAST_MS, arrived, names, partitions
+from workbench.stream.span.pieces import Piece
 from workbench.times import epoch_ms, instant_ms
 
 Origin: TypeAlias = Archive | KafkaRecords
@@ -232,8 +233,14 @@ def _records(records: KafkaRecords) -> pa.Table:
     )
 
 
-def _archived(topic: Topic, published_ms: Ints) -> pa.Table:
-    """Return the archive's messages of a span of times of publishing."""
+def checked(topic: Topic) -> Topic:
+    """Return a topic of an archive whose readings are JSON.
+
+    Raises
+    ------
+    StreamError
+        If they are not.
+    """
     kind = topic.schemas()[-1].type
     if kind not in _READABLE:
         raise StreamError(
@@ -241,6 +248,21 @@ def _archived(topic: Topic, published_ms: Ints) -> pa.Table:
             where=topic.name,
             hint=_JSON,
         )
+    return topic
+
+
+def of_piece(stream: Stream, piece: Piece) -> pd.DataFrame:
+    """Return the readings of a piece as `readings` has them, of whatever time they are."""
+    frame = piece.frame
+    if not stream.event_time:
+        return prepared(stream, _unquoted(frame), None)
+    set_ms = piece.messages["event_ms"].to_numpy()
+    return _timed(stream, _unquoted(frame), frame[stream.event_time], set_ms)
+
+
+def _archived(topic: Topic, published_ms: Ints) -> pa.Table:
+    """Return the archive's messages of a span of times of publishing."""
+    checked(topic)
     first, last = int(published_ms.min()), int(published_ms.max())
     table = topic.messages(first, last + 1, by="publish_time")
     return pa.table(
@@ -300,11 +322,11 @@ def _timed(stream: Stream, frame: pd.DataFrame, named: pd.Series, set_ms: Ints) 
     published = _published_ms(frame)
     otherwise = np.where(usable, np.where(usable, values, 0).astype(np.int64), published)
     sensors = _named(stream, frame).where(~broken, None)
-    times = _column(np.where(set_ms > 0, set_ms, otherwise), frame.index)
+    times = time_column(np.where(set_ms > 0, set_ms, otherwise), frame.index)
     return frame.assign(**{stream.sensor: sensors, "event_time": times})
 
 
-def _column(times_ms: Ints, index: pd.Index) -> pd.Series:
+def time_column(times_ms: Ints, index: pd.Index) -> pd.Series:
     """Return times in milliseconds where nanoseconds do not reach, else as `replay` gives them."""
     reach = not len(times_ms) or bool((np.abs(times_ms) < STOP_MS).all())
     stamps = times_ms.astype("datetime64[ms]").astype("M8[ns]" if reach else "M8[ms]")
@@ -333,4 +355,15 @@ def last_ms(stream: Stream, archive: Origin) -> int:
     return int(believed(stream, archive)[0].max())
 
 
-__all__ = ["believed", "last_ms", "messages", "newest", "prepared", "readable", "readings"]
+__all__ = [
+    "believed",
+    "checked",
+    "last_ms",
+    "messages",
+    "newest",
+    "of_piece",
+    "prepared",
+    "readable",
+    "readings",
+    "time_column",
+]

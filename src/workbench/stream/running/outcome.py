@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from workbench.stream.definition.stream_file import Stream
 from workbench.stream.flink_sql.outputs import written
 from workbench.stream.running.alert_table import alert_rows
 
+OUTPUTS = ("alerts", "scores", "late", "refused")
 _SHORTEST_S = 0.1
+_TYPES = {"STRING": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,57 @@ class Outcome(HasCard):
         return Card("outcome of stream", self.stream, facts, alert_rows(self.alerts))
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a bounded job wrote, in files.
+
+    Attributes
+    ----------
+    stream, package
+        What ran, and the id of the package that it started with.
+    place
+        The folder of the files.
+    readings, last_ms
+        How many went in, and the newest time of them, epoch ms.
+    startup_s, running_s
+        As `Outcome` has them.
+    """
+
+    stream: Stream
+    package: str
+    place: Path
+    readings: int
+    last_ms: int
+    startup_s: float
+    running_s: float
+
+    @property
+    def rate(self) -> float:
+        """Readings per second, start-up left out."""
+        return self.readings / max(self.running_s, _SHORTEST_S)
+
+    def alerts(self) -> pd.DataFrame:
+        """Return the newest state of each alert."""
+        return until_end(self.stream, output(self.stream, "alerts", self.place), self.last_ms)
+
+    def pieces(self, name: str) -> Iterator[pa.RecordBatch]:
+        """Yield what was written of scores, late or refused readings, some MiB at a time."""
+        return _batches(self.place / name, written(self.stream, name))
+
+    def reader(self, name: str) -> pa.RecordBatchReader:
+        """Return what reads `pieces` once."""
+        schema = _schema(written(self.stream, name))
+        return pa.RecordBatchReader.from_batches(schema, self.pieces(name))
+
+    def outcome(self) -> Outcome:
+        """Return all of it in frames."""
+        scores, late, refused = (output(self.stream, n, self.place) for n in OUTPUTS[1:])
+        return Outcome(
+            self.stream.name, self.package, self.alerts(), scores, late, self.readings,
+            self.startup_s, self.running_s, output(self.stream, "shadow", self.place), refused,
+        )  # fmt: skip
+
+
 def output(stream: Stream, name: str, place: Path) -> pd.DataFrame:
     """Return what a job wrote of a view below `place`: of alerts their newest states."""
     columns = written(stream, name)
@@ -98,17 +151,25 @@ def newest(alerts: Iterator[dict[str, Any]], names: list[str]) -> pd.DataFrame:
     return frame.sort_values(["start", "sensor"], ignore_index=True).drop(columns="closed")
 
 
-def _csv(folder: Path, columns: Any) -> pd.DataFrame:
-    types = {"STRING": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
+def _csv(folder: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    frame: pd.DataFrame = pa.Table.from_batches(
+        list(_batches(folder, columns)), _schema(columns)
+    ).to_pandas()
+    return frame
+
+
+def _schema(columns: Mapping[str, str]) -> pa.Schema:
+    return pa.schema([(name, _TYPES[kind]) for name, kind in columns.items()])
+
+
+def _batches(folder: Path, columns: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
     read = pyarrow.csv.ReadOptions(column_names=list(columns))
     convert = pyarrow.csv.ConvertOptions(
-        column_types={name: types[kind] for name, kind in columns.items()}
+        column_types={name: _TYPES[kind] for name, kind in columns.items()}
     )
-    parts = [path for path in sorted(folder.glob("part-*")) if path.stat().st_size]
-    tables = [pyarrow.csv.read_csv(p, read_options=read, convert_options=convert) for p in parts]
-    schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
-    found: pd.DataFrame = pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
-    return found
+    for path in sorted(folder.glob("part-*")):
+        if path.stat().st_size:
+            yield from pyarrow.csv.open_csv(path, read_options=read, convert_options=convert)
 
 
 def until_end(stream: Stream, alerts: pd.DataFrame, last_ms: int) -> pd.DataFrame:
