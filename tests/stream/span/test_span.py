@@ -1,6 +1,8 @@
 """A span exported piece by piece is the frame of `originals`, and is proven as the frame is."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,18 +12,20 @@ import pytest
 
 from workbench import detectors
 from workbench.detectors import EpisodeRule
+from workbench.errors import StreamError
 from workbench.stream import parse_stream
 from workbench.stream.connectors import message_file
 from workbench.stream.frames import arrived, in_step
+from workbench.stream.promotion.certificates import Certificate
 from workbench.stream.promotion.proof import alone, as_run, batch_path, certify, prove
 from workbench.stream.promotion_log import add_package
 from workbench.stream.running import originals
 from workbench.stream.running.backtesting import order_matters
 from workbench.stream.running.job import run_files
 from workbench.stream.selection import select
-from workbench.stream.span import pieces
+from workbench.stream.span import pieces, proving
 from workbench.stream.span.exporting import export
-from workbench.stream.span.proving import compare_span, prove_span
+from workbench.stream.span.proving import compare_span, parity, prove_span
 from workbench.times import iso
 
 TOPIC = "persistent://public/default/odd"
@@ -240,3 +244,25 @@ def test_a_row_of_the_job_that_is_none_of_the_readings_is_told_apart(package, ur
     assert (
         "message 9:9:9:9 is none of pump-1's readings, read in the stream" in found.differing_rows
     )
+
+
+def test_no_readings_prove_nothing(url):
+    with pytest.raises(StreamError, match=r"^parity of 0 readings proves nothing"):
+        parity(stream_of(), readings=0, archive=url)
+
+
+def test_a_difference_that_is_no_number_is_kept_whichever_piece_has_it():
+    certificate = Certificate("odd", "ab" * 32, "1:0", "1:9", 10, 10, 0.1, 0, (), 0, 0, 0, 100.0)
+    last = replace(certificate, largest_difference=np.nan)
+
+    for order in ((certificate, last), (last, certificate)):
+        assert np.isnan(proving._joined(order).largest_difference)
+
+
+def test_the_peaks_of_memory_are_asked_for_where_there_is_no_flink():
+    code = (
+        "import sys; sys.modules['pyflink'] = None\n"
+        "from workbench.stream.span import peaks\n"
+        "peaks.forget(); process, flink = peaks.peaks_mib(); assert process > flink == 0"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -158,8 +158,10 @@ def backtest(
         source, facts, batch = _exported(definition, opened, place, start, stop)
         selection = select(definition, package)
         written = run_files(selection, source, place, facts.readings, facts.last_ms, batch=batch)
+        if folder is None:
+            (place / "messages.tsv").unlink()
         done = _counted(written, facts, "batch" if batch else "streaming")
-        weakref.finalize(done, kept.pop_all().close)
+        weakref.finalize(written, kept.pop_all().close)  # it reads the files
     return done
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from workbench import local_sql
 from workbench.archive import Archive
 from workbench.errors import StreamError
 from workbench.stream.connectors import message_file
@@ -92,9 +93,16 @@ class Span:
         with sorting(self.folder) as connection:
             for name, reader in {"rows": reader_of(self.batches()), **others}.items():
                 connection.register(name, reader)
-            reader = connection.execute(query).fetch_record_batch(message_file.ROWS)
-            yield pa.RecordBatch.from_pylist([], schema=reader.schema)
-            yield from reader
+            try:
+                reader = connection.execute(query).fetch_record_batch(message_file.ROWS)
+                yield pa.RecordBatch.from_pylist([], schema=reader.schema)
+                yield from reader
+            except local_sql.duckdb.Error as err:
+                raise StreamError(
+                    f"the span cannot be sorted: {str(err).splitlines()[0]}",
+                    where=self.folder,
+                    hint="it takes some times its size on disk there; TMPDIR says where that is",
+                ) from err
 
     def order_matters(self) -> bool:
         """Return whether readings have to be seen as they arrived, as `backtesting` has it."""

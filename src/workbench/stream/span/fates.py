@@ -5,6 +5,7 @@ The rule is that of `detectors.arrivals`; what it found is kept on disk, a byte 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,15 +87,20 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self._path, self._length, self.late, self.ahead = path, 0, 0, 0
-        self._values = np.memmap(path, np.int8, "w+", shape=_ROOM)
+        self._values = self._mapped(_ROOM)
 
     def grow(self, count: int) -> int:
         """Make room for readings that follow; return the position of the first."""
         first, self._length = self._length, self._length + count
         if self._length > len(self._values):
-            room = self._length + _ROOM
-            self._values = np.memmap(self._path, np.int8, "r+", shape=room)  # the file grows
+            self._values = self._mapped(self._length + _ROOM)
         return first
+
+    def _mapped(self, room: int) -> NDArray[np.int8]:
+        """Return so many bytes of the file; a page that a full disk lacks would end the process."""
+        with self._path.open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, room)
+        return np.memmap(self._path, np.int8, "r+", shape=room)
 
     def put(self, positions: Ints, values: NDArray[np.int8]) -> None:
         self._values[positions] = values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from pathlib import Path
 
 _RESET = "5"  # of proc_pid_clear_refs(5): the peak of resident memory is what is resident now
@@ -31,12 +32,12 @@ def _peak_mib(process: str) -> float:
 
 
 def _flink() -> str:
-    """Return the id of the JVM that PyFlink has started; empty: none yet."""
-    from pyflink import java_gateway
+    """Return the id of the JVM that PyFlink has started; empty: none yet.
 
-    if java_gateway._gateway is None:
-        return ""
-    return str(java_gateway._gateway.jvm.java.lang.ProcessHandle.current().pid())
+    Nothing is imported for it: whether there is a Flink at all is told where a job is to start.
+    """
+    gateway = getattr(sys.modules.get("pyflink.java_gateway"), "_gateway", None)
+    return "" if gateway is None else str(gateway.jvm.java.lang.ProcessHandle.current().pid())
 
 
 __all__ = ["forget", "peaks_mib"]

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from workbench.archive import Archive
 from workbench.arrays import Ints
 from workbench.detectors import Detection, Package, detect, episode_contributions
+from workbench.errors import StreamError
 from workbench.history import KafkaRecords
 from workbench.stream.definition.stream_file import Stream, load_stream
 from workbench.stream.promotion.certificates import MESSAGES, Certificate
@@ -83,8 +84,11 @@ def parity(
     Raises
     ------
     StreamError
-        If the stream has no detector, the readings do not fit it, or the job fails.
+        If the stream has no detector, the readings do not fit it, none are asked for, or the job
+        fails.
     """
+    if readings < 1:
+        raise StreamError(f"parity of {readings} readings proves nothing, at least 1 is needed")
     definition = load_stream(stream)
     judged = judged_package(definition, package)
     floor = definition.gate.scored_share if scored_share is None else scored_share
@@ -285,7 +289,7 @@ def _joined(certificates: Sequence[Certificate]) -> Certificate:
         return [getattr(each, name) for each in certificates]
 
     merged: dict[str, Any] = {name: sum(values(name)) for name in _SUMMED}
-    merged |= {name: max(values(name)) for name in _LARGEST}
+    merged |= {name: float(np.max(values(name))) for name in _LARGEST}  # NaN where one is
     merged |= {name: tuple(chain.from_iterable(values(name))) for name in _LISTED}
     reasons = certificates[0].unscored
     merged["unscored"] = {why: sum(of[why] for of in values("unscored")) for why in reasons}
