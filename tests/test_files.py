@@ -310,6 +310,7 @@ PAST = {"write_text", "write_bytes", "mkstemp", "mkdtemp", "flock", "fsync", "re
 MAY = {
     "files.py": "the door itself",
     "runs/execution/notebook.py": "a scratch folder in /tmp, short for sockets; a process's log",
+    "stream/span/fates.py": "scratch of a span, which is mapped",
     "stream/span/peaks.py": "a switch of the system's in /proc",
 }
 

@@ -21,6 +21,7 @@ from workbench.stream import (
     Drift,
     Finding,
     Promotion,
+    Submitted,
     note_drift,
     parse_stream,
 )
@@ -153,7 +154,7 @@ def test_no_stream_and_an_unknown_one_are_refused():
         desk.StreamMetrics(["plnt"])
 
 
-def test_what_was_found_of_drift_is_told(home):
+def test_what_was_found_of_drift_and_a_cluster_that_is_away_are_told(home, tmp_path):
     findings = (
         Finding("drift since training", False, "0.40 in flow_l_min", "0.30"),
         Finding("readings scored", True, "99 %", "at least 90 %"),
@@ -161,6 +162,11 @@ def test_what_was_found_of_drift_is_told(home):
     day = Day("2026-01-05T00:00:00.000Z", ("a",), 100, {"flow_l_min": 0.4, "the score": None}, 0.25)
     span = ("2026-01-05T00:00:00.000Z", "2026-01-06T00:00:00.000Z")
     note_drift(Drift("measured", span, findings, (replace(day, moved={"flow_l_min": 0.9}), day)))
+
+    jobs = tmp_path / "flink" / "jobs"
+    jobs.mkdir(parents=True)
+    away = Submitted("measured", "7c1d0f", "http://127.0.0.1:1", "", False, "2026-01-01T00:00:00Z")
+    (jobs / "measured.json").write_text(json.dumps(asdict(away)))
 
     with desk.expose([described(), described("other")], port=0) as port:
         found = scraped(port)
@@ -171,6 +177,7 @@ def test_what_was_found_of_drift_is_told(home):
     assert found[named("drift_judged_timestamp_seconds")] == 1_767_657_600
     assert found[named("drift_over_limit", check="drift since training")] == 1
     assert found[named("drift_over_limit", check="readings scored")] == 0
+    assert found[named("job_up")] == 0
     others = {key[0] for key in found if ("stream", "other") in key}
     assert not {name for name in others if name.startswith("drift")}
 
@@ -183,10 +190,21 @@ def test_the_rules_in_the_documentation_ask_for_metrics_that_there_are(home):
 
     asked = {name for rule in rules for name in re.findall(r"workbench_(\w+)", rule["expr"])}
 
-    assert len(rules) == 4
+    assert len(rules) == 5
     assert asked <= told
     source = Path(desk.__file__).with_name("metrics.py").read_text()
     assert [name for name in asked if f'"{name}"' not in source] == []
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are():
+    board = json.loads((PAGE.parent / "dashboards" / "watch.json").read_text())
+    variables = [each["definition"] for each in board["templating"]["list"] if "definition" in each]
+    asked = [panel["targets"][0]["expr"] for panel in board["panels"]] + variables
+    names = {name for text in asked for name in re.findall(r"workbench_(\w+)", text)}
+    source = Path(desk.__file__).with_name("metrics.py").read_text()
+
+    assert len(names) == len(asked) == 7
+    assert [name for name in names if f'"{name.removesuffix("_total")}' not in source] == []
 
 
 @pytest.mark.pulsar

@@ -191,14 +191,17 @@ def show_status(names: tuple[str, ...], as_json: bool) -> None:
         workbench stream status plant
     """
     from workbench import stream as room
+    from workbench.times import now_ms
 
     for name in names or [room.name_of(job) for job in room.remembered()]:
         now = room.status(name)
         if as_json:
             click.echo(json.dumps(asdict(now)))
             continue
-        told = f"{now.checkpoints} checkpoints, {now.restarts} restarts since {now.since}"
-        click.echo(f"{now.stream:16} {now.state:10} {told}  {now.jobmanager}")
+        age_s = None if now.checkpoint_ms is None else (now_ms() - now.checkpoint_ms) / 1000
+        newest = "" if age_s is None else f", the newest {age_s:.0f} s ago"
+        counts = f"{now.checkpoints} checkpoints{newest}, {now.restarts} restarts since {now.since}"
+        click.echo(f"{now.stream:16} {now.state:10} {counts}  {now.jobmanager}")
         if now.failure:
             click.echo(f"  last failure: {now.failure}")
         if now.behind:

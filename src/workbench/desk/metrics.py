@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from workbench.alerts import route_status
 from workbench.desk.following import NO_DOCUMENT, Readers, Tails, readers
-from workbench.errors import DeskError, ServicesError
+from workbench.errors import DeskError, ServicesError, StreamError
 from workbench.stream import (
     COUNTERS,
     DRIFT,
@@ -29,8 +29,11 @@ from workbench.stream import (
     Promotion,
     Stream,
     load_stream,
+    name_of,
     noted_drift,
     promotions,
+    remembered,
+    status,
 )
 from workbench.times import instant_ms, now_ms
 
@@ -160,6 +163,7 @@ class StreamMetrics(Collector):
                 _topics(families, followed)
                 _packages(families, followed.stream)
                 _routes(families, followed.stream)
+                _cluster(families, followed.stream)
                 _drift(families, followed.stream)
         yield from families.by_name.values()
 
@@ -239,6 +243,27 @@ def _routes(families: _Families, stream: Stream) -> None:
                      "acknowledged", route.backlog, **labels)  # fmt: skip
         families.add("route_sent_timestamp_seconds", "When it last sent",
                      _seconds(instant_ms(route.last_sent)), **labels)  # fmt: skip
+
+
+def _cluster(families: _Families, stream: Stream) -> None:
+    """Add how the job on a session cluster is, where one was submitted from here."""
+    name, add = stream.name, families.add
+    if name not in map(name_of, remembered()):
+        return
+    try:
+        job = status(name)
+    except StreamError:  # the cluster is away
+        add("job_up", "1: a session cluster runs the job", 0.0, stream=name)
+        return
+    add("job_up", "1: a session cluster runs the job", float(job.state == "RUNNING"), stream=name)
+    if job.state == "LOST":
+        return
+    add("job_restarts", "How often Flink restarted the job", job.restarts, stream=name)
+    add("checkpoint_timestamp_seconds", "When the job's newest checkpoint was completed",
+        _seconds(job.checkpoint_ms), stream=name)  # fmt: skip
+    for outcome, count in (("completed", job.checkpoints), ("failed", job.failed_checkpoints)):
+        add("checkpoints", "Checkpoints since the job was submitted", count,
+            stream=name, outcome=outcome)  # fmt: skip
 
 
 def _drift(families: _Families, stream: Stream) -> None:

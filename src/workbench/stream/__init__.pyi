@@ -49,13 +49,13 @@ from .running.backtesting import Backtest as Backtest
 from .running.backtesting import backtest as backtest
 from .running.job import run as run
 from .running.job import sql as sql
+from .running.job_status import Status as Status
 from .running.kubernetes import Deployment as Deployment
 from .running.kubernetes import write_deployment as write_deployment
 from .running.live import Job as Job
 from .running.live import start as start
 from .running.outcome import Outcome as Outcome
 from .running.outcome import newest as newest
-from .running.session import Status as Status
 from .running.session import Submitted as Submitted
 from .running.session import name_of as name_of
 from .running.session import remembered as remembered

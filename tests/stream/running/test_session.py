@@ -15,7 +15,7 @@ import requests
 import yaml
 from click.testing import CliRunner
 
-from workbench import detectors
+from workbench import desk, detectors
 from workbench import services as room
 from workbench.broker import connect
 from workbench.cli import cli
@@ -26,6 +26,7 @@ from workbench.services.processes import processes
 from workbench.stream.connectors.pulsar import lasting_position
 from workbench.stream.promotion_log import add_package
 from workbench.stream.running import session
+from workbench.times import now_ms
 
 LOOPBACK = {"127.0.0.1", "::1"}
 TOKEN = "planted-7c1d0f"  # noqa: S105 - planted, to be looked for
@@ -160,10 +161,18 @@ def test_a_job_goes_on_where_it_was_stopped_or_lost(cluster, packages, readings,
 
         (job,) = session.remembered("pumps")
         await_checkpoint("pumps")
+        since_ms = now_ms() - session.status("pumps").checkpoint_ms
+        assert 0 <= since_ms < 600_000
+        told = flink_metrics(path)
+        assert told["workbench_job_up"] == [1.0]
+        assert told["workbench_checkpoint_timestamp_seconds"][0] > time.time() - 600
+        assert told["workbench_checkpoints"][0] >= 1
+        assert "checkpoints, the newest " in run.invoke(cli, ["stream", "status", "pumps"]).output
         psutil.Process(room.status(["jobmanager"])[0].pids[0]).kill()
         ingest_frame(readings.iloc[2000:], topic, **sent)
         room.up(["flink"])
         assert session.status("pumps").state == "LOST"
+        assert flink_metrics(path)["workbench_job_up"] == [0.0]
         session.resume("pumps")
         expected = due(30_000, readings)
         scored = seen.await_more(
@@ -263,6 +272,12 @@ def await_count(name):
     while session.status(name).behind is None and time.monotonic() < deadline:
         time.sleep(1)
     return session.status(name).behind
+
+
+def flink_metrics(path):
+    """What a scrape tells of the job on its cluster."""
+    families = desk.StreamMetrics([path]).collect()
+    return {family.name: [sample.value for sample in family.samples] for family in families}
 
 
 def await_checkpoint(name):

@@ -21,6 +21,7 @@ from workbench.errors import StreamError, did_you_mean
 from workbench.flink_rest import HINT, ask, first_line
 from workbench.services import PASSWORD_FILE, password_file
 from workbench.stream.definition.stream_file import Stream, load_stream
+from workbench.stream.running.job_status import Status as Status
 from workbench.stream.running.live import launch
 from workbench.stream.running.retention import retention
 from workbench.times import iso, now_ms
@@ -62,41 +63,6 @@ class Submitted:
     submitted: str
     restored: str = ""
     savepoint: str = ""
-
-
-@dataclass(frozen=True)
-class Status:
-    """How a job is.
-
-    Attributes
-    ----------
-    state
-        What Flink says: `RUNNING`, `RESTARTING`, `FAILED`, ...; `LOST`: the cluster does not know
-        the job (its JobManager was started anew).
-    since
-        When it was submitted, ISO-8601 UTC.
-    checkpoints
-        How many were completed since then.
-    checkpoint
-        Path of the newest; empty: none.
-    restarts
-        How often Flink restarted it.
-    failure
-        First line of the last failure; empty: none.
-    behind
-        Readings since its last start that sums and patterns had passed; None: not known yet.
-    """
-
-    stream: str
-    job: str
-    jobmanager: str
-    state: str
-    since: str
-    checkpoints: int = 0
-    checkpoint: str = ""
-    restarts: int = 0
-    failure: str = ""
-    behind: int | None = None
 
 
 def submit(
@@ -250,6 +216,8 @@ def status(name: str) -> Status:
         since=submission.submitted,
         checkpoints=checkpoints["counts"]["completed"],
         checkpoint=newest.get("external_path", ""),
+        checkpoint_ms=newest.get("latest_ack_timestamp"),
+        failed_checkpoints=checkpoints["counts"]["failed"],
         restarts=_restarts(submission),
         failure=first_line(entries[0]["stacktrace"]) if entries else "",
         behind=_behind(submission, [vertex["id"] for vertex in job["vertices"]]),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow_hotfix  # noqa: F401 - a file could name code to run (CVE-2023-47248)
 
 from workbench import local_sql
 from workbench.archive import Archive
