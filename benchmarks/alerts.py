@@ -72,10 +72,10 @@ class Webhook:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
-def alert(number: int) -> bytes:
-    """Return an alert as a job writes it."""
+def alert(number: int, stream: str) -> bytes:
+    """Return an alert as the job of a stream writes it."""
     content = {
-        "id": f"{number:032x}", "stream": "plant", "sensor": f"machine-{number}", "kind": "episode",
+        "id": f"{number:032x}", "stream": stream, "sensor": f"machine-{number}", "kind": "episode",
         "status": "open", "start": "2026-01-15T06:30:00.000Z", "stop": None,
         "peak_time": "2026-01-15T06:31:00.000Z", "peak_score": 14.0, "threshold": 5.0,
         "readings": 3, "channels": {"flow_l_min": 9.5}, "package": "ab",
@@ -140,12 +140,12 @@ def by_hand(topic: str, url: str) -> Iterator[None]:
 
 def delays_s(topic: str, webhook: Webhook, numbers: range) -> list[float]:
     """Send alerts one at a time, and return how long each took."""
-    delays = []
+    delays, stream = [], topic.rpartition("alerts-")[2]
     with broker.connect() as client:
         producer = client.create_producer(topic)
         for number in numbers:
             began = time.monotonic()
-            producer.send(alert(number))
+            producer.send(alert(number, stream))
             while number not in webhook.arrived_s:
                 time.sleep(0.005)
             delays.append(webhook.arrived_s[number] - began)
@@ -157,7 +157,7 @@ def backlog_rate(name: str, topic: str, webhook: Webhook, numbers: range) -> flo
     with broker.connect() as client:
         producer = client.create_producer(topic, block_if_queue_full=True)
         for number in numbers:
-            producer.send_async(alert(number), None)
+            producer.send_async(alert(number, name), None)
         producer.flush()
     began = time.monotonic()
     process = subprocess.Popen([*_RUN, name], stdout=subprocess.DEVNULL)

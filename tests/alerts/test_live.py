@@ -91,7 +91,7 @@ def test_nothing_is_lost_by_a_kill_of_notifier_broker_and_target_in_turn(
 
     def send(numbers):
         for number in numbers:
-            content = json.dumps(alert(number, sensor=f"pump-{number}")).encode()
+            content = json.dumps(alert(number, sensor=f"pump-{number}", stream=name)).encode()
             event_topics.send(topic, content, key=name, schema=KEPT)
 
     first = begin(name)
@@ -152,16 +152,16 @@ def test_nothing_is_lost_by_a_kill_and_a_dead_target_blocks_no_other(queue, serv
     first = begin(name)
     try:
         for number in range(20):
-            send(alert(number))
+            send(alert(number, stream=name))
             until(lambda number=number: (number, "open") in said(server))
         send("no alert")
         for number in range(20):
-            send(alert(number, "closed"))
+            send(alert(number, "closed", stream=name))
         first.kill()
         first.wait()
         for number in range(20, 30):
-            send(alert(number))
-        send(alert(3))  # a restarted job sends it again
+            send(alert(number, stream=name))
+        send(alert(3, stream=name))  # a restarted job sends it again
     finally:
         first.kill()
         first.wait()
@@ -192,6 +192,6 @@ def test_nothing_is_lost_by_a_kill_and_a_dead_target_blocks_no_other(queue, serv
     rows = CliRunner().invoke(cli, ["alerts", "list", name, "--json"]).output.splitlines()
     assert len(rows) == 30
     assert sum(json.loads(row)["status"] == "closed" for row in rows) == 20
-    assert "50 sent, 0 tried in vain, 1 given up, backlog 0" in (
+    assert "50 sent, 0 tried in vain, 1 given up, 0 silent, backlog 0" in (
         CliRunner().invoke(cli, ["alerts", "status", name]).output
     )

@@ -42,7 +42,9 @@ class Plant(threading.Thread):
                 self.failed.append(result)
 
         with broker.connect() as client:
-            producer = client.create_producer(self.topic, send_timeout_millis=0)
+            producer = client.create_producer(  # a broker may be away for long
+                self.topic, send_timeout_millis=0, max_pending_messages=100_000
+            )
             for number in itertools.count():
                 if self.end.wait(1 / (2 * SENSORS)):
                     break
