@@ -218,10 +218,16 @@ def _served(registry):
 
 @pytest.fixture
 def schema_registry(monkeypatch):
-    """Serve schemas by id as the registry that is known, which stands in for a real one."""
+    """Serve schemas by id as the registry that is known, which stands in for a real one.
+
+    A port may have been that of another test's: what is kept of its schemas is forgotten.
+    """
+    from workbench.history.schema_registry import _fetched
+
     with contextlib.ExitStack() as stack:
 
         def serve(schemas):
+            _fetched.cache_clear()
             registry = stack.enter_context(_served(StandInRegistry(schemas)))
             monkeypatch.setenv("WORKBENCH_SCHEMA_REGISTRY", registry.url)
             return registry
