@@ -119,12 +119,14 @@ def run_stream(
     if target == "kubernetes":
         _deployment(name, bucket, image, package)
         return
+    missed = room.left_behind(definition) if position == "latest" else None
     with _delivering(definition) if delivers else nullcontext(_nothing) as check:
         job = room.start(definition, position=position, package=package)
         click.echo(
             f"{definition.name} runs: {definition.topic} to {definition.alerts}; Ctrl-C ends it",
             err=True,
         )
+        click.echo(_begins(position, missed), err=True)
         if definition.uncounted:
             click.echo(definition.uncounted, err=True)
         try:
@@ -155,6 +157,16 @@ def _wait(job: Job, seconds: float | None, check: Callable[[], None]) -> None:
         except Exception:
             job.stop()  # rather nothing than alerts of which nobody is told
             raise
+
+
+def _begins(position: str, missed: str | None) -> str:
+    """Return from where a job reads, and what it leaves out."""
+    if position != "latest":
+        return f"it reads from {position} on"
+    line = "it reads what comes from now on"
+    if not missed:
+        return line
+    return f"{line}; what came since it last ran is not scored: --position {missed} begins there"
 
 
 def _submit(name: str, jobmanager: str | None, position: str, package: str | None) -> None:

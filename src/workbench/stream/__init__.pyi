@@ -2,6 +2,7 @@ from .around import readings_around as readings_around
 from .connectors.plain_files import file_sink as file_sink
 from .connectors.plain_files import file_source as file_source
 from .connectors.pulsar import alert_schema as alert_schema
+from .connectors.topics import left_behind as left_behind
 from .definition.routes import SEVERITIES as SEVERITIES
 from .definition.routes import USUAL_SEVERITY as USUAL_SEVERITY
 from .definition.routes import VARIABLE as VARIABLE

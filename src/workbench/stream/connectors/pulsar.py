@@ -113,6 +113,35 @@ def _token(addresses: Endpoints) -> dict[str, str]:
     }
 
 
+def left_behind(stream: Stream) -> str | None:
+    """Return the place from which on a topic has what no job has read; None: there is nothing.
+
+    A job says at each checkpoint how far it is, by the subscription that it reads with. Of a topic
+    with partitions, which have a place each, it is `earliest`.
+
+    Raises
+    ------
+    ServicesError
+        If the broker does not answer, or there is no such topic.
+    """
+    partitions = broker.partitions(stream.topic)
+    places = [place for part in partitions if (place := _unread(part, f"workbench-{stream.name}"))]
+    if not places or partitions == [broker.full_name(stream.topic)]:
+        return next(iter(places), None)
+    return "earliest"
+
+
+def _unread(topic: str, subscription: str) -> str | None:
+    """Return the first message that a subscription did not have; None: it had all, or is new."""
+    path = broker.rest_path(topic)
+    held = broker.get(f"{path}/stats")["subscriptions"].get(subscription)
+    if not held or not held["msgBacklog"]:
+        return None
+    cursors = broker.get(f"{path}/internalStats")["cursors"]
+    ledger, entry = cursors[subscription]["markDeletePosition"].split(":")
+    return f"{ledger}:{int(entry) + 1}:-1"
+
+
 def lasting_position(topic: str, position: str, subscription: str) -> str:
     """Return a position that still means the same after a while.
 

@@ -21,6 +21,19 @@ from workbench.stream.flink_sql.tables import MESSAGES, Sink, Source
 Ends = Mapping[str, Source | Sink]
 
 
+def left_behind(stream: Stream) -> str | None:
+    """Return the position from which on a topic has what no job of a stream has read.
+
+    None if there is nothing; of Kafka, where it is not known, too.
+
+    Raises
+    ------
+    ServicesError
+        If the broker does not answer, or there is no such topic.
+    """
+    return pulsar.left_behind(stream) if queue(stream.topic) is pulsar else None
+
+
 class Queue(Protocol):
     """What a module has to have, for topics of its queue to be ends of a job.
 
