@@ -8,3 +8,4 @@ from .instants import instant_ms as instant_ms
 from .instants import iso as iso
 from .instants import now_ms as now_ms
 from .instants import timestamps as timestamps
+from .readings import EXCEL_DAYS as EXCEL_DAYS

@@ -11,7 +11,7 @@ is refused unless `time_zone` says what the others are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from workbench.arrays import Bools, Ints
 from workbench.errors import TimesError
 from workbench.times import readings
+from workbench.times.exponents import written_out
 from workbench.times.instants import instant_ms, iso, now_ms
 from workbench.times.readings import NOT_A_TIME, Reading
 from workbench.times.texts import Texts
@@ -87,7 +88,8 @@ def recognise(
     ----------
     texts
         ISO 8601; compact digits, from YYYYMMDD to YYYYMMDDhhmmssfff; s, ms, us or ns since 1970,
-        with or without a fraction; Excel's serial days, if they have four decimals.
+        with or without a fraction, or an exponent if all digits are written (`1.770976800e9`);
+        Excel's serial days, if they have four decimals.
     time_format
         As `strptime` takes it (`%d.%m.%Y %H:%M`), or a name of compact digits: all are read so.
     time_unit
@@ -110,9 +112,10 @@ def recognise(
         return Recognised(np.empty(0, np.int64), "no times")
     if time_format:
         return column.take(readings.formatted(column.texts, time_format, time_zone))
-    if time_unit:
-        return column.take(readings.of_unit(column.texts, time_unit))
-    if readings.are_numbers(column.texts).mean() > 0.5:
+    if time_unit or readings.are_numbers(column.texts).mean() > 0.5:
+        column = replace(column, texts=written_out(column.texts))
+        if time_unit:
+            return column.take(readings.of_unit(column.texts, time_unit))
         return column.choose(readings.numbers(column.texts, time_zone))
     return column.take(readings.iso_8601(column.texts, time_zone))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NOT_A_TIME = np.iinfo(np.int64).min
 UNITS = ("s", "ms", "us", "ns", "excel")
+EXCEL_DAYS = "Excel's days"  # the rule of them
 _NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _DECIMALS = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # of a second
 _EXCEL_EPOCH_MS = -2_209_161_600_000  # 1899-12-30
@@ -227,7 +228,7 @@ def of_unit(texts: Texts, unit: str) -> Reading:
         raise TimesError(f"no unit {unit!r} of times", hint=did_you_mean(unit, UNITS))
     if unit == "excel":
         ms = texts.ints(_excel_ms)
-        return Reading("Excel's days", ms, "time unit excel", _have_decimals(texts))
+        return Reading(EXCEL_DAYS, ms, "time unit excel", _have_decimals(texts))
     ms = texts.ints(lambda block: _since_1970(block, unit))
     return Reading(f"{_NAMES[unit]} since 1970", ms, f"time unit {unit}")
 
@@ -266,10 +267,11 @@ def _excel_ms(block: pa.Array) -> Ints:
 
 
 def are_numbers(texts: Texts) -> Bools:
-    """Return which texts are decimal numbers; those with an exponent have lost digits."""
+    """Return which texts are decimal numbers, with an exponent or without."""
     import pyarrow.compute as pc
 
-    return np.asarray(pc.match_substring_regex(texts.arrow, r"^\d+(\.\d+)?$"), dtype=bool)
+    pattern = r"^\d+(\.\d+)?([eE]\+?\d{1,2})?$"
+    return np.asarray(pc.match_substring_regex(texts.arrow, pattern), dtype=bool)
 
 
 def numbers(texts: Texts, time_zone: str | None) -> list[Reading]:

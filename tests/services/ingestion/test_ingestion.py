@@ -345,7 +345,7 @@ def test_a_look_tells_all_that_is_worth_knowing(tmp_path):
         "times are read as ISO 8601",
         "time goes back once, by up to 39 min; a stream with lateness_s: 60 would call 1 of 41 "
         "readings late; sent in the order of time",
-        "1 readings have the sensor and time of another",
+        "1 reading has the sensor and time of another",
         "1 line is left out: line 42: has 2 fields, the header has 3",
         "the last line has no end: it may have lost more",
     ]
@@ -367,7 +367,7 @@ def test_times_outside_of_1980_to_tomorrow_are_asked_for(tmp_path):
     taken = CliRunner().invoke(cli, f"{command} --between 1970-01-02 1980-01-01")
 
     assert str(refused.exception).startswith("'1975-01-05T00:00:00Z' is 1975-01-05T00:00:00.000Z ")
-    assert taken.output.startswith("1 readings of 1 sensor, 1975-01-05T00:00:00Z to ")
+    assert taken.output.startswith("1 reading of 1 sensor, 1975-01-05T00:00:00Z to ")
 
 
 @pytest.mark.pulsar

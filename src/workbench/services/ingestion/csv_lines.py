@@ -58,6 +58,12 @@ class Table:
     typed
         Name to which cells, shape (rows,), were numbers in the file, so that they have a decimal
         point whatever marks its texts have; empty where all are texts.
+    nested
+        Those of its columns that hold lists or records: their texts say only what kind.
+    unnamed
+        How many columns have no name, and say something.
+    days_from_1904
+        Whether it is of a workbook that counts its days from 1904, and not from 1900.
     """
 
     columns: dict[str, pa.ChunkedArray]
@@ -65,6 +71,9 @@ class Table:
     damaged: list[Damage]
     cut: bool
     typed: dict[str, Bools] = field(default_factory=dict)
+    nested: tuple[str, ...] = ()
+    unnamed: int = 0
+    days_from_1904: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,7 @@ class _Reader:
     header: list[str] = field(default_factory=list)
     damaged: list[Damage] = field(default_factory=list)
     cut: bool = False
+    unnamed: set[int] = field(default_factory=set)  # places that say something
 
     def table(self, select: Select) -> Table:
         names = self._read_header(select)
@@ -159,6 +169,11 @@ class _Reader:
         for first, chunk in self._chunks():
             lines, fields = self._split_whole(first, chunk) or self._split_each(first, chunk)
             texts = {name: pc.utf8_trim(fields(place), " \t") for name, place in places.items()}
+            self.unnamed |= {
+                place
+                for place, name in enumerate(self.header)
+                if not (name or _is_blank(fields(place)))
+            }
             kept = self._visible(texts, lines)
             numbers.append(lines[kept])
             for name, column in texts.items():
@@ -168,6 +183,7 @@ class _Reader:
             np.concatenate([np.empty(0, np.int64), *numbers]),
             self.damaged,
             self.cut,
+            unnamed=len(self.unnamed),
         )
 
     def _read_header(self, select: Select) -> list[str]:
@@ -177,6 +193,8 @@ class _Reader:
             self.text.readline()
         line = self.text.readline().rstrip("\r\n").translate(self._spaces())
         where = f"{self.path} line {number}"
+        if not line.strip(f" \t{sep}"):
+            raise ServicesError("there is no header", where=where)
         try:
             self.header = [name.strip(" \t") for name in _split(line, sep)]
         except csv.Error as err:
@@ -211,16 +229,25 @@ class _Reader:
             content = pc.replace_substring(content, space, " ")
         odd = pc.or_(pc.match_substring(content, '"'), pc.match_substring(content, "\0"))
         blank = pc.equal(pc.utf8_trim(content, f"{self.layout.sep} \t"), "")
-        split, width = pc.split_pattern(content, self.layout.sep), len(self.header)
-        other = pc.not_equal(pc.list_value_length(split), width)
-        if pc.any(pc.or_(pc.or_(odd, blank), other)).as_py():
+        split = pc.split_pattern(content, self.layout.sep)
+        widths = pc.list_value_length(split)
+        width = widths[0].as_py()
+        if pc.any(pc.or_(pc.or_(odd, blank), pc.not_equal(widths, width))).as_py():
             return None
         fields = split.flatten()
-        begins = pc.equal(pc.utf8_trim_whitespace(fields[::width]), self.header[0])
-        if pc.any(begins).as_py():  # perhaps the header again
+
+        def column(place: int) -> pa.Array:
+            if place == width:  # the header's last, without a name
+                return pa.array([""] * len(chunk), pa.string())
+            return fields.take(pa.array(np.arange(place, len(fields), width)))
+
+        more = width - len(self.header)
+        ends_alike = more == 0 or (more == 1 and _is_blank(column(width - 1)))
+        ends_alike |= more == -1 and not self.header[-1]
+        begins = pc.equal(pc.utf8_trim_whitespace(column(0)), self.header[0])
+        if not ends_alike or pc.any(begins).as_py():  # perhaps the header again
             return None
-        lines = np.arange(first, first + len(chunk), dtype=np.int64)
-        return lines, lambda place: fields.take(pa.array(np.arange(place, len(fields), width)))
+        return np.arange(first, first + len(chunk), dtype=np.int64), column
 
     def _split_each(self, first: int, chunk: list[str]) -> _Split:
         """Split line by line, and keep the damage of those that are no row."""
@@ -240,10 +267,22 @@ class _Reader:
             except csv.Error as err:
                 self.damaged.append(Damage(number, f"not a line of CSV: {err}"))
                 continue
+            row = self._ended(row)
             if why := self._fault(content, row):
                 self.damaged.append(Damage(number, why))
             else:
                 yield number, row
+
+    def _ended(self, row: list[str]) -> list[str]:
+        """Return a row that ends as the header does: with a separator behind the last field or not.
+
+        (Controllers write one behind each reading and none behind the header, or the other way.)
+        """
+        if len(row) == len(self.header) + 1 and not row[-1].strip(" \t"):
+            return row[:-1]
+        if len(row) == len(self.header) - 1 and not self.header[-1]:
+            return [*row, ""]
+        return row
 
     def _fault(self, content: str, row: list[str]) -> str:
         if "\0" in content:
@@ -264,6 +303,10 @@ class _Reader:
             ]
             kept[list(hidden)] = False
         return kept
+
+
+def _is_blank(texts: pa.Array) -> bool:
+    return not pc.any(pc.not_equal(pc.utf8_trim(texts, " \t"), "")).as_py()
 
 
 def invisible(column: pa.Array | pa.ChunkedArray) -> dict[int, str]:

@@ -6,7 +6,6 @@ that was not asked to be, and then it is counted.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from workbench import times
 from workbench.arrays import Bools, Floats, Ints
 from workbench.errors import ServicesError, TimesError
 from workbench.services.ingestion.csv_lines import Damage, Layout, Table, invisible, names_of
+from workbench.services.ingestion.damage import hint_of, mark_hint
 from workbench.services.ingestion.names import matching
 from workbench.services.ingestion.numerals import (
     INEXACT,
@@ -33,8 +33,6 @@ from workbench.services.ingestion.tables import read_table, table_of_frame
 MISSING = ("", "nan", "null", "none", "na", "n/a")
 MOST_LEFT_OUT = 0.1  # of the lines: more of them are no damage, but another format
 _NO_READING = "if it is the name of something, leave it out of --values"
-_SHOWN = 5
-_CHANCE = 2  # times that a typing error may be there
 SPACES = "\u00a0\u2009\u202f"  # between thousands: no-break, thin, narrow no-break
 _GROUPS = frozenset(".,'_ \u2019")  # what may stand between thousands
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
@@ -80,6 +78,11 @@ class CsvFormat:
     between: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.missing, str):
+            hint = f"missing=[{self.missing!r}]"
+            raise ServicesError(f"missing is {self.missing!r}, expected a list of texts", hint=hint)
+        if self.skip_rows < 0:
+            raise ServicesError(f"{self.skip_rows} lines cannot be skipped")
         if self.thousands and self.thousands == self.decimal:
             raise ServicesError(f"{self.decimal!r} is both the decimal mark and that of thousands")
         if self.decimal not in (".", ","):
@@ -114,6 +117,8 @@ class CsvReadings:
         Columns that a pattern took, and left, as no number stands in them.
     two_ways
         The first number of which all like it may be meant otherwise, as `1.234`; empty if none.
+    unnamed
+        How many columns have no name, and say something: they are left out.
     """
 
     frame: pd.DataFrame
@@ -123,6 +128,7 @@ class CsvReadings:
     fields: tuple[str, ...] = ()
     not_numbers: tuple[str, ...] = ()
     two_ways: str = ""
+    unnamed: int = 0
 
 
 def read_csv(
@@ -183,18 +189,21 @@ def read_readings(
     numbers = [name for name in taken if name in asked or rows.has_numbers(name)]
     _refuse_twice([*named, *([] if sensor else ["sensor"])], numbers, path)
     if not numbers:
-        raise ServicesError(f"no column of numbers matches {', '.join(values)}", where=path)
+        rows.settle()
+        why = f"no column of numbers matches {', '.join(values)}"
+        raise ServicesError(why if len(table.lines) else "there is no reading in it", where=path)
     readings = {name: rows.numbers(name) for name in numbers}
     epoch_ms, rule = rows.times(time)
     damaged = rows.settle()
     sensors = names_of(table.columns[sensor]) if sensor else sensor_name or _stem(path)
-    frame = pd.DataFrame({time: times.timestamps(epoch_ms), **readings}, copy=False)
-    frame.insert(0, sensor or "sensor", sensors, allow_duplicates=True)
-    if tag:
-        frame.insert(2, tag, names_of(table.columns[tag]))
+    columns = {sensor or "sensor": sensors, time: times.timestamps(epoch_ms)}
+    columns |= {tag: names_of(table.columns[tag])} if tag else {}
+    frame = pd.DataFrame({**columns, **readings}, copy=False)
     not_numbers = tuple(name for name in taken if name not in numbers)
     kept = frame if rows.kept.all() else frame[rows.kept].reset_index(drop=True)
-    return CsvReadings(kept, rule, damaged, table.cut, tuple(numbers), not_numbers, rows.two_ways())
+    return CsvReadings(
+        kept, rule, damaged, table.cut, tuple(numbers), not_numbers, rows.two_ways(), table.unnamed
+    )
 
 
 def _refuse_twice(named: Sequence[str], numbers: Sequence[str], path: str | Path) -> None:
@@ -273,7 +282,7 @@ class _Rows:
         numbers, missing, rounded = self._doubles(column)
         bad = ~missing & ~np.isfinite(numbers)
         texts = [self.text(column, row) for row in np.flatnonzero(bad)]
-        self.fault(bad, column, "is not a number", _mark_hint(texts))
+        self.fault(bad, column, "is not a number", mark_hint(texts))
         is_name = rounded.sum() > MOST_LEFT_OUT * len(rounded)
         self.fault(rounded, column, INEXACT, _NO_READING if is_name else None)
         numbers[missing] = np.nan
@@ -333,6 +342,12 @@ class _Rows:
                 pending[bad] = False
                 self._times_at_fault(bad, column, err)
             else:
+                if self.table.days_from_1904 and column_read.rule == times.EXCEL_DAYS:
+                    raise ServicesError(
+                        "the days of this workbook count from 1904, not from 1900",
+                        where=f"{self.path}, column {column}",
+                        hint="let the cells show dates: then they are read as such",
+                    )
                 epoch_ms[rows] = column_read.epoch_ms
                 return epoch_ms, column_read.rule
 
@@ -362,39 +377,10 @@ class _Rows:
             raise ServicesError(
                 first.why,
                 where=f"{self.path} line {first.line}{column}",
-                hint=_hint(
+                hint=hint_of(
                     damaged,
                     total,
                     too_many=too_many and (self.skip_damaged or first.hint == _NO_READING),
                 ),
             )
         return damaged
-
-
-def _mark_hint(texts: list[str]) -> str | None:
-    """Return the option for words that come again and again, as `Bad`: a mark, not damage.
-
-    Examples
-    --------
-    >>> _mark_hint(["Bad", "1,,5", "Bad", "Bad"])
-    '--missing Bad, if that says that there is no reading'
-    """
-    words = [word for word, times in Counter(texts).most_common(_SHOWN) if times > _CHANCE]
-    marks = [word for word in words if not any(map(str.isdigit, word)) and "," not in word]
-    if not marks:
-        return None
-    return f"--missing {shlex.quote(','.join(marks))}, if that says that there is no reading"
-
-
-def _hint(damaged: list[Damage], total: int, *, too_many: bool) -> str:
-    first, *others = damaged
-    lines = [first.hint] if first.hint else []
-    if others:
-        numbers = ", ".join(str(damage.line) for damage in others[:_SHOWN])
-        more = f" and {len(others) - _SHOWN:,} more" if len(others) > _SHOWN else ""
-        lines.append(f"so or otherwise damaged: lines {numbers}{more}, of {total:,}")
-    if too_many:
-        lines.append("more than a tenth of the lines: is the file written in another way?")
-    else:
-        lines.append("--skip-damaged leaves such lines out, and counts them")
-    return "\n  ".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from workbench.errors import ServicesError, did_you_mean
 from workbench.services.ingestion.csv_lines import Damage
 from workbench.services.ingestion.csv_readings import CsvFormat, CsvReadings, read_readings
 from workbench.services.ingestion.frames import Ingested, ingest_frame
-from workbench.services.ingestion.names import FIELD, field_names, unit
+from workbench.services.ingestion.names import FIELD, field_names, unit, unnamed_remark
 from workbench.services.ingestion.pivot import Narrow, pivot
 from workbench.services.ingestion.sources import paths_of
 from workbench.times import epoch_ms, iso
 
+_CODES = (-999.0, -9999.0, -99999.0, -999.25, 9999.0, 99999.0, 999999.0)  # of loggers: no reading
+_OFTEN = 2  # times that a reading may be just that
 _LEVELS = 10.0  # so many times apart, sensors hardly measure the same
 
 
@@ -73,7 +75,8 @@ class Look:
             done = "sent in the order of time" if self.by_time else "sent as they stand"
             lines.append(f"{self.order}; {done}")
         if repeated := self._repeated():
-            lines.append(f"{repeated:,} readings have the sensor and time of another")
+            have = "reading has" if repeated == 1 else "readings have"
+            lines.append(f"{repeated:,} {have} the sensor and time of another")
         if self.left_out:
             first = self.left_out[0]
             lines.append(f"{_lines(len(self.left_out))} left out: line {first.line}: {first.why}")
@@ -97,7 +100,8 @@ class Look:
         times_ms = epoch_ms(self.frame[self.time])
         sensors = self.frame[self.sensor].nunique()
         return (
-            f"{count:,} readings of {sensors:,} {'sensor' if sensors == 1 else 'sensors'}, "
+            f"{count:,} {'reading' if count == 1 else 'readings'} of "
+            f"{sensors:,} {'sensor' if sensors == 1 else 'sensors'}, "
             f"{iso(int(times_ms.min()), 's')} to {iso(int(times_ms.max()), 's')}"
         )
 
@@ -168,10 +172,13 @@ def look(
     --------
     >>> frame = pd.DataFrame({"Zeit": ["2026-01-05T00:00:00Z"], "Druck [bar]": [7.5]})
     >>> print(look(frame, sensor_name="P1", time="Zeit", values=["*"]))
-    1 readings of 1 sensor, 2026-01-05T00:00:00Z to 2026-01-05T00:00:00Z
+    1 reading of 1 sensor, 2026-01-05T00:00:00Z to 2026-01-05T00:00:00Z
     times are read as ISO 8601
     field Druck_bar is 'Druck [bar]', in bar
     """
+    if isinstance(values, str):
+        hint = f"values=[{values!r}]"
+        raise ServicesError(f"values is {values!r}, expected a list of columns", hint=hint)
     if not (narrow or values):
         raise ServicesError("no columns of readings are named", hint="values=['*'] takes them all")
     if narrow and narrow.machine_from and (sensor or sensor_name):
@@ -256,12 +263,15 @@ def _remarks(
     not_numbers = dict.fromkeys(name for part in parts for name in part.not_numbers)
     if not_numbers:
         remarks.append(f"without numbers, and left out: {', '.join(not_numbers)}")
+    if unnamed := max(part.unnamed for part in parts):
+        remarks.append(unnamed_remark(unnamed))
     if two_ways := next((part.two_ways for part in parts if part.two_ways), ""):
         remarks.append(
             f"{two_ways!r} is read as {two_ways.replace(',', '.')}: if its mark is that of "
             "thousands, say --thousands"
         )
     columns = dict.fromkeys(name for part in parts for name in part.fields)
+    remarks += [remark for name in columns for remark in _codes(frame[name])]
     for name in columns:
         without = [part for part in parts if name not in part.fields]
         if without:
@@ -281,6 +291,17 @@ def _remarks(
                 "makes a field of each"
             )
     return remarks
+
+
+def _codes(readings: pd.Series[float]) -> Iterator[str]:
+    """Yield what is said of a value at the end of a column that may say: no reading."""
+    for code in sorted({readings.min(), readings.max()} & set(_CODES)):
+        count = int((readings == code).sum())
+        if _OFTEN < count < len(readings):
+            yield (
+                f"{readings.name} is {code:g} in {count:,} of {len(readings):,} readings: if that "
+                f"says that there is none, --missing {code:g}"
+            )
 
 
 def ingest(

@@ -29,6 +29,7 @@ from workbench.times import epoch_ms
 
 _NUMBERS = ("floating", "integer", "mixed-integer-float", "decimal", "empty")
 _MICROSECONDS = 10**14  # what has more digits is no time in ms before the year 5000
+_LEAST_BATCH = 2  # of Pulsar's clients
 _SECONDS = 10**10  # what has fewer digits is no time in ms of this century, and none before 1970
 
 
@@ -98,7 +99,7 @@ def ingest_frame(
     rate
         Readings per second; None: as fast as the broker takes them.
     batch_messages
-        At most so many readings become one entry.
+        At most so many readings become one entry, 2 or more.
     again
         Whether to send also what the same call has sent before it broke off. Else it goes on from
         there: for this, Pulsar's deduplication is on for the topic meanwhile, by which the broker
@@ -117,6 +118,7 @@ def ingest_frame(
     if compression not in COMPRESSIONS:
         hint = did_you_mean(compression, COMPRESSIONS)
         raise ServicesError(f"no compression {compression!r}", hint=hint)
+    _check_pace(rate, batch_messages)
     _check_columns(frame, sensor, time, values)
     definition = record(sensor, values, labels or {})
     sensors, sensor_of = _sensors(frame, sensor)
@@ -134,6 +136,16 @@ def ingest_frame(
         again=again,
     )
     return Ingested(name, len(messages) - sent.before, *sent)
+
+
+def _check_pace(rate: float | None, batch_messages: int) -> None:
+    """Refuse what the clients would refuse in words of their own, or wait for without end."""
+    if not isinstance(batch_messages, int) or batch_messages < _LEAST_BATCH:
+        hint = f"a whole number of {_LEAST_BATCH} or more"
+        raise ServicesError(f"batch_messages is {batch_messages!r}", hint=hint)
+    if rate is not None and not 0 < rate < np.inf:
+        hint = "readings per second, or None: as fast as the broker takes them"
+        raise ServicesError(f"rate is {rate!r}, expected more than 0", hint=hint)
 
 
 def _check_columns(frame: pd.DataFrame, sensor: str, time: str, values: Sequence[str]) -> None:

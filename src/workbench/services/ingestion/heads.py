@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from workbench import times
 from workbench.arrays import Bools
-from workbench.errors import ServicesError
+from workbench.errors import ServicesError, TimesError
 from workbench.services.ingestion.csv_lines import Layout, Table, read_lines
 from workbench.services.ingestion.csv_readings import MISSING, MOST_LEFT_OUT, SPACES, CsvFormat
 from workbench.services.ingestion.numerals import inexact, plain_numbers
@@ -29,6 +30,10 @@ MARKS: tuple[Marks, ...] = (
 )  # fmt: skip
 A_TIME = re.compile(r"(\d\D*){4}")
 _MOST = 0.5  # of a column's texts that are numbers, if it holds readings
+_LOOKED_AT = 20  # lines
+_NOTES = r"(#(datatype|group|default)\b.*\n)*"  # of InfluxDB
+_EXCELS = r"(?i)sep=([^\r\n])\r?\n"  # a line for Excel, before the header
+_ZEROS = 4  # one byte of so many that is 0 tells text of two bytes from damage
 _TABS = {"tab": "\t", "\\t": "\t"}
 
 
@@ -85,8 +90,10 @@ def _named(header: Sequence[str]) -> list[str]:
 def _encoding(head: bytes) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    if b"\0" in head[1:200:2]:
-        return "utf-16-le"
+    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):  # of most letters a byte is 0
+        part = head[first:200:2]
+        if part.count(0) * _ZEROS > len(part):
+            return name
     try:
         codecs.getincrementaldecoder("utf-8-sig")().decode(head)  # its end may cut a character
     except UnicodeDecodeError:
@@ -111,9 +118,12 @@ def _sniffed(text: str, given: Mapping[str, str], path: str) -> tuple[str, int]:
 
     files, name = fsspec.filesystem("memory"), f"/workbench-head-{id(text)}.csv"
     files.pipe_file(name, text.encode())
-    sep = _TABS.get(given.get("sep", ""), given.get("sep", ""))
-    notes = re.match(r"(#(datatype|group|default)\b.*\n)*", text)  # of InfluxDB
+    notes, excels = re.match(_NOTES, text), re.match(_EXCELS, text)
     skip = given.get("skip-rows") or str(notes[0].count("\n") if notes else 0)
+    sep = _TABS.get(given.get("sep", ""), given.get("sep", ""))
+    if excels and "skip-rows" not in given:
+        sep, skip = sep or excels[1], "1"
+    sep = sep or _even(text.splitlines()[int(skip) :])
     settings = {"delim": sep} if sep else {}
     settings |= {"skip": skip} if skip != "0" or "skip-rows" in given else {}
     parameters = "".join(f", {setting} = ?" for setting in settings)
@@ -132,7 +142,25 @@ def _sniffed(text: str, given: Mapping[str, str], path: str) -> tuple[str, int]:
         files.rm(name)
     if dialect is None:
         raise ServicesError("no table is recognised in it", where=path)
-    return sep or str(dialect[0]), int(settings.get("skip", dialect[1]))
+    skipped = int(settings.get("skip", dialect[1]))
+    two = text.splitlines()[skipped : skipped + 2]
+    if not sep and all(str(dialect[0]) not in line and "," in line for line in two):
+        return ",", skipped  # the header has one more, at its end
+    return sep or str(dialect[0]), skipped
+
+
+def _even(lines: Sequence[str]) -> str:
+    """Return what separates fields if it is as often in each line; empty if nothing is.
+
+    A comma is not asked for: it may as well be a decimal mark. What the first lines end with, and
+    the header does not, or the other way, is not counted.
+    """
+    said = [line.rstrip() for line in lines[:_LOOKED_AT] if line.strip()]
+    for sep in (";", "\t", "|"):
+        counts = {line.rstrip(sep).count(sep) for line in said}
+        if len(counts) == 1 and counts != {0} and not any('"' in line for line in said):
+            return sep
+    return ""
 
 
 @dataclass(frozen=True)
@@ -167,6 +195,10 @@ class Column:
         rounded = inexact(plain, np.asarray(plain.cast("float64")))
         return bool(rounded.sum() > MOST_LEFT_OUT * len(rounded))
 
+    def says_something(self) -> bool:
+        """Return whether any of its texts is more than the word for a missing one."""
+        return any(text.lower() not in MISSING for text in self.texts)
+
     def repeats(self) -> bool:
         """Return whether most of its texts come more than once."""
         return len(set(self.texts)) <= len(self.texts) / 2
@@ -200,3 +232,26 @@ def missing_texts(columns: Sequence[Column], marks: Marks) -> list[str]:
         pairs = zip(column.texts, column.plain(marks), strict=True)
         said |= dict.fromkeys(text for text, number in pairs if number is None)
     return [text for text in said if text.lower() not in MISSING and not re.search(r"\d", text)]
+
+
+def times_by(texts: Sequence[str], option: str, zone: str | None) -> times.Recognised | None:
+    """Return what the texts say by one option that is told, as `format %d.%m.%Y`; None: nothing."""
+    what, _, how = option.partition(" ")
+    form, unit = (how, None) if what == "format" else (None, how)
+    try:
+        return times_of(texts, form, unit, zone)
+    except TimesError:
+        return None
+
+
+def times_of(
+    texts: Sequence[str], form: str | None, unit: str | None, zone: str | None
+) -> times.Recognised:
+    """Return what the texts say; a line of totals at the end, or damage, keeps none from it."""
+    try:
+        return times.recognise(texts, form, unit, zone)
+    except TimesError as err:
+        if not err.rows or len(err.rows) > MOST_LEFT_OUT * len(texts):
+            raise
+        kept = [text for row, text in enumerate(texts) if row not in err.rows]
+        return times.recognise(kept, form, unit, zone)

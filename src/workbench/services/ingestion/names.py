@@ -59,6 +59,19 @@ def unit(label: str) -> str:
     return found[1] if found else ""
 
 
+def unnamed_remark(count: int) -> str:
+    """Return what is said of columns without a name.
+
+    Examples
+    --------
+    >>> unnamed_remark(2)
+    '2 columns have no name, and are left out'
+    """
+    if count == 1:
+        return "1 column has no name, and is left out"
+    return f"{count} columns have no name, and are left out"
+
+
 def matching(values: Sequence[str], header: Sequence[str], others: Sequence[str]) -> list[str]:
     """Return the columns of readings that are named, or match a pattern with `*` or `?`.
 
@@ -76,3 +89,8 @@ def matching(values: Sequence[str], header: Sequence[str], others: Sequence[str]
         named = [name for name in header if name and name not in others]
         columns += [name for name in named if fnmatchcase(name, pattern)]
     return list(dict.fromkeys(columns))
+
+
+def quoted(name: str) -> str:
+    """Return a name as it stands in a list of names."""
+    return '"' + name.replace('"', '""') + '"' if set(name) & {",", '"'} else name

@@ -15,7 +15,7 @@ from itertools import islice, product
 
 from workbench import times
 from workbench.errors import ServicesError, TimesError, did_you_mean
-from workbench.services.ingestion.csv_readings import MOST_LEFT_OUT
+from workbench.services.ingestion.csv_readings import MISSING
 from workbench.services.ingestion.heads import (
     A_TIME,
     MARKS,
@@ -25,8 +25,10 @@ from workbench.services.ingestion.heads import (
     has_units,
     missing_texts,
     read_head,
+    times_by,
+    times_of,
 )
-from workbench.services.ingestion.names import matching
+from workbench.services.ingestion.names import matching, quoted, unnamed_remark
 from workbench.services.ingestion.sources import STDIN, paths_of
 
 Options = dict[str, tuple[str, ...]]  # with the words after them
@@ -44,7 +46,11 @@ _SENSORS = re.compile(  # the whole name, or an id at its end: a machine_speed i
     r"|(^|[\W_])(id|nr|no|number|nummer)$|(?-i:[a-z](Id|ID|Nr|No)$)",
     re.IGNORECASE,
 )
+_MIDNIGHT = re.compile(r"[T ]0?0:00(:00([.,]0*)?)?\s*(Z|UTC|[+-]\d\d:?\d\d)?$")
 _FLUX = {"result", "table", "_start", "_stop"}
+_SHOWN = 3  # columns
+_MANY = 12  # columns of readings: more are not named one by one, if they are all there are
+_FIGURES = re.compile(r"[-+]?[\d.,]+")
 _SENSOR_OPTIONS = {"sensor", "machine", "machine-from"}
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp][Mm])?")
 
@@ -125,9 +131,15 @@ def propose(export: str, given: Mapping[str, tuple[str, ...]] | None = None) -> 
         raise ServicesError("stdin cannot be looked at first", hint=hint)
     path, given = paths_of(export)[0], given or {}
     table, layout = read_head(path, {name: " ".join(words) for name, words in given.items()})
+    if not len(table.lines):
+        first = table.damaged[0] if table.damaged else None
+        where = f"{path} line {first.line}" if first else path
+        raise ServicesError(first.why if first else "there is no reading in it", where=where,
+                            hint=first.hint if first else None)  # fmt: skip
     columns = {
         name: Column(texts[:ROWS].to_pylist(), table.typed[name][:ROWS] if table.typed else None)
         for name, texts in table.columns.items()
+        if name not in table.nested
     }
     if {"_time", "_value"} <= columns.keys():  # of InfluxDB: they say how it was asked
         columns = {name: column for name, column in columns.items() if name not in _FLUX}
@@ -135,9 +147,12 @@ def propose(export: str, given: Mapping[str, tuple[str, ...]] | None = None) -> 
     if "units-row" not in given and has_units(list(columns.values())):
         findings.options["units-row"] = ()
         columns = {name: column.without_first() for name, column in columns.items()}
+    if table.unnamed:
+        findings.remarks.append(unnamed_remark(table.unnamed))
+    findings.remarks += [f"{name!r} holds lists or records: left out" for name in table.nested]
     findings.roles(columns)
     texts = (column.texts for column in columns.values())
-    rows = tuple(", ".join(row) for row in islice(zip(*texts, strict=True), 2))
+    rows = tuple(map(_shown, islice(zip(*texts, strict=True), 2)))
     choices = tuple(findings.choices)
     return Proposal(export, findings.options, rows, choices, tuple(findings.remarks))
 
@@ -148,17 +163,23 @@ class _Findings:
     options: Options
     choices: list[dict[str, Options]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    no_times: list[str] = field(default_factory=list)  # why columns of that name hold none
 
     def roles(self, columns: Mapping[str, Column]) -> None:
         """Keep the options that say which column is what, and how it is written."""
         time = self._time(columns)
         others = {name: column for name, column in columns.items() if name != time}
-        marks = self._marks(list(others.values()))
+        marks = self._marks(others)
         numbers = [name for name, column in others.items() if column.holds_readings(marks)]
         numbers = self._without_ids(others, self._without_name(others, numbers), marks)
         if not numbers:
             names = ", ".join(columns)
-            raise ServicesError("no column holds numbers", where=f"{self.path}, columns {names}")
+            where = f"{self.path}, columns {names}"
+            raise ServicesError(
+                "no column holds numbers",
+                where=where,
+                hint=_first_texts(others) or ("; ".join(self.remarks) or None),
+            )
         self._refuse_halves(time, columns)
         if A_TIME.search(time) and Column(numbers, None).count(marks) == len(numbers):
             raise ServicesError(
@@ -168,7 +189,7 @@ class _Findings:
             )
         self._names(others, numbers)
         if missing := missing_texts([others[name] for name in self._readings(numbers)], marks):
-            self.options.setdefault("missing", (",".join(map(_quoted, missing)),))
+            self.options.setdefault("missing", (",".join(map(quoted, missing)),))
 
     def _without_name(self, columns: Mapping[str, Column], numbers: Sequence[str]) -> list[str]:
         """Return the columns of readings, without one that names sensors, where no text does.
@@ -213,7 +234,7 @@ class _Findings:
 
     def _refuse_halves(self, time: str, columns: Mapping[str, Column]) -> None:
         """Refuse days in one column whose times of day are in another: all would be midnight."""
-        if any(":" in text for text in columns[time].texts):
+        if any(":" in text and not _MIDNIGHT.search(text) for text in columns[time].texts):
             return
         for name, column in columns.items():
             texts = [text for text in column.texts if text]
@@ -238,7 +259,8 @@ class _Findings:
                 self.options["sensor"] = (name,)
         if "tag" not in self.options:
             left = [name for name in numbers if name != self._option("sensor")]
-            self.options.setdefault("values", (",".join(map(_quoted, left)),))
+            every = len(left) > _MANY and {*left, self._option("sensor")} >= columns.keys()
+            self.options.setdefault("values", ("*" if every else ",".join(map(quoted, left)),))
 
     def _texts_of_sensors(self, columns: Mapping[str, Column], numbers: Sequence[str]) -> list[str]:
         """Return the columns of texts that may name sensors, those first whose names say so."""
@@ -247,17 +269,31 @@ class _Findings:
             for name, column in columns.items()
             if name not in numbers
             and name != self._option("tag")
+            and column.says_something()
             and column.repeats()
             and not _NO_SENSORS.search(name)
         ]
         return sorted(names, key=lambda name: not _SENSORS.search(name))
 
     def _readings(self, numbers: Sequence[str]) -> list[str]:
-        asked = self._option("values") or _quoted(self._option("value") or "")
+        asked = self._option("values") or quoted(self._option("value") or "")
         return matching(next(csv.reader([asked])), numbers, []) if asked else list(numbers)
 
-    def _marks(self, columns: Sequence[Column]) -> Marks:
+    def _marks(self, named: Mapping[str, Column]) -> Marks:
         """Return the marks of most numbers; where others make other numbers of them, ask."""
+        marks = self._marks_of_most(list(named.values()))
+        for name, column in named.items():
+            if column.holds_readings(marks):
+                continue
+            if any(column.holds_readings(others) for others in MARKS):
+                text = next(text for text in column.texts if text and text.lower() not in MISSING)
+                self.remarks.append(
+                    f"{name!r} has other marks, as {text!r}, and is left out: read it by itself, "
+                    "with --decimal and --thousands"
+                )
+        return marks
+
+    def _marks_of_most(self, columns: Sequence[Column]) -> Marks:
         given = self._option("decimal"), self._option("thousands")
         fitting = [marks for marks in MARKS if all(map(_agrees, given, marks))]
         if not fitting:
@@ -266,9 +302,11 @@ class _Findings:
         best = [marks for marks, count in zip(fitting, counts, strict=True) if count == max(counts)]
         numeric = [column for column in columns if column.holds_readings(best[0])]
         meanings: dict[tuple[str | None, ...], Marks] = {}
+        unread = [number is None for column in numeric for number in column.plain(best[0])]
         for marks in best:
             numbers = tuple(number for column in numeric for number in column.plain(marks))
-            meanings.setdefault(numbers, marks)
+            if [number is None for number in numbers] == unread:  # else it reads other columns
+                meanings.setdefault(numbers, marks)
         first, *others = meanings
         if others:
             row = next(row for row in range(len(first)) if len({m[row] for m in meanings}) > 1)
@@ -292,24 +330,30 @@ class _Findings:
             texts = [text for text in columns[candidate].texts if text]
             if texts and self._reads_times(candidate, texts):
                 return candidate
+        hints = [*self.no_times[:1], "say --time COL, and --time-format as '%d.%m.%Y %H:%M'"]
+        if len(columns) == 1:
+            hints = ["it has one column: what separates its fields? --sep says so"]
         raise ServicesError(
             "no column holds times",
             where=f"{self.path}, columns {', '.join(columns)}",
-            hint="say --time COL, and --time-format as '%d.%m.%Y %H:%M'",
+            hint="\n  ".join(hints),
         )
 
     def _reads_times(self, name: str, texts: list[str]) -> bool:
         """Return whether texts are times, and keep how they are written."""
         given = [self._option(f"time-{what}") for what in ("format", "unit", "zone")]
+        why = ""
         try:
-            readings = {"": _recognised(texts, *given)}
+            readings = {"": times_of(texts, *given)}
         except TimesError as err:
+            why = "\n  ".join(filter(None, [f"{name}: {err.message}", err.hint]))
             options = [option.removeprefix("time ") for option in err.options]
             readings = {
-                option: read for option in options if (read := _read(texts, option, given[2]))
+                option: read for option in options if (read := times_by(texts, option, given[2]))
             }
         meanings = dict(_meaning(texts[0], option, read) for option, read in readings.items())
         if not meanings:
+            self.no_times += [why] if name == self._option("time") or _TIMES.search(name) else []
             return False
         self.options.setdefault("time", (name,))
         if len(meanings) == 1:
@@ -321,6 +365,20 @@ class _Findings:
                 "times without an offset are UTC, unless --time-zone says otherwise"
             )
         return True
+
+
+def _shown(row: Sequence[str]) -> str:
+    return ", ".join(row if len(row) <= _MANY else [*row[:_MANY], f"... {len(row)} fields"])
+
+
+def _first_texts(columns: Mapping[str, Column]) -> str | None:
+    """Return the first text of each of a few columns that is no number."""
+    firsts = {
+        name: next((text for text in column.texts if text and not _FIGURES.fullmatch(text)), "")
+        for name, column in columns.items()
+    }
+    said = [f"{text!r} in {name}" for name, text in firsts.items() if text][:_SHOWN]
+    return f"no numbers: {', '.join(said)}" if said else None
 
 
 def _meaning(text: str, option: str, read: times.Recognised) -> tuple[str, Options]:
@@ -336,30 +394,3 @@ def _agrees(given: str | None, mark: str) -> bool:
 def _mark_options(marks: Marks) -> Options:
     options: Options = {"decimal": (marks[0],), "thousands": (marks[1],)}
     return {name: words for name, words in options.items() if words[0]}
-
-
-def _read(texts: Sequence[str], option: str, zone: str | None) -> times.Recognised | None:
-    what, _, how = option.partition(" ")
-    form, unit = (how, None) if what == "format" else (None, how)
-    try:
-        return _recognised(texts, form, unit, zone)
-    except TimesError:
-        return None
-
-
-def _recognised(
-    texts: Sequence[str], form: str | None, unit: str | None, zone: str | None
-) -> times.Recognised:
-    """Return what the texts say; a line of totals at the end, or damage, keeps none from it."""
-    try:
-        return times.recognise(texts, form, unit, zone)
-    except TimesError as err:
-        if not err.rows or len(err.rows) > MOST_LEFT_OUT * len(texts):
-            raise
-        kept = [text for row, text in enumerate(texts) if row not in err.rows]
-        return times.recognise(kept, form, unit, zone)
-
-
-def _quoted(name: str) -> str:
-    """Return a name as it stands in a list of names."""
-    return '"' + name.replace('"', '""') + '"' if set(name) & {",", '"'} else name

@@ -10,6 +10,7 @@ import glob
 import gzip
 import io
 import lzma
+import re
 import sys
 import zipfile
 import zlib
@@ -36,7 +37,14 @@ DAMAGED = (
     lzma.LZMAError,
     cramjam.DecompressionError,
 )
-_HEAD_BYTES = 8
+_HEAD_BYTES = 265  # a tar archive says so at its 257th
+_LAYERS = 2  # of compression: what was compressed twice by mistake
+_ZIPS = (b"PK\x03\x04", b"PK\x05\x06")  # of the latter nothing but its end is there
+_NO_TABLES = {
+    "JSON": rb"(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*\"",
+    "HTML or XML": rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|html|\?xml)",
+}
+_OTHERS = "make a frame of it (pandas.read_json, read_html, read_xml) for workbench.ingest"
 _KINDS = {
     b"PAR1": "parquet",
     b"ARROW1": "arrow",
@@ -46,7 +54,7 @@ _KINDS = {
 
 
 def _gzip(raw: IO[bytes]) -> IO[bytes]:
-    unpacked: Any = gzip.GzipFile(fileobj=raw)
+    unpacked: Any = gzip.GzipFile(fileobj=raw, mode="rb")
     return cast("IO[bytes]", unpacked)
 
 
@@ -69,8 +77,13 @@ def paths_of(export: str | Path) -> list[str]:
     Raises
     ------
     ServicesError
-        If a folder is empty, or nothing has such a name.
+        If it is no path, a folder is empty, or nothing has such a name.
     """
+    if not isinstance(export, str | Path):
+        raise ServicesError(
+            f"an export is a path or a frame of pandas, not a {type(export).__name__}",
+            hint="to_pandas() makes a frame of a table; a folder or a glob names several files",
+        )
     text = str(export)
     if Path(text).is_dir():
         files = (path for path in Path(text).iterdir() if path.is_file())
@@ -92,19 +105,30 @@ def opened(path: str) -> Iterator[tuple[str, IO[bytes]]]:
     Raises
     ------
     ServicesError
-        If an archive holds more than one file.
+        If an archive holds more than one file, or what is in it is no table.
     One of `DAMAGED`
         If it cannot be read or unpacked.
     """
     with _raw(path) as raw:
-        head = _head(raw)
-        if head.startswith(b"PK\x03\x04"):
+        if _head(raw).startswith(_ZIPS):
             raw = _member(raw, path)
-        for magic, decompressed in _DECOMPRESSORS.items():
-            if head.startswith(magic):
-                raw = decompressed(raw)
+        for _ in range(_LAYERS):
+            head = _head(raw)
+            for magic, decompressed in _DECOMPRESSORS.items():
+                if head.startswith(magic):
+                    raw = decompressed(raw)
         head = _head(raw)
+        _refuse_others(head, path)
         yield next((kind for magic, kind in _KINDS.items() if head.startswith(magic)), "text"), raw
+
+
+def _refuse_others(head: bytes, path: str) -> None:
+    """Refuse what is no table, and would be taken for text."""
+    if head[257:262] == b"ustar":
+        raise ServicesError("a tar archive", where=path, hint="unpack it, and name the folder")
+    for what, pattern in _NO_TABLES.items():
+        if re.match(pattern, head):
+            raise ServicesError(f"it is {what}, no table", where=path, hint=_OTHERS)
 
 
 def _raw(path: str) -> AbstractContextManager[IO[bytes]]:
