@@ -381,15 +381,15 @@ class Writer:
     def blocks(self, entries, block_bytes=None):
         """Return (bytes, first entry) of each block; all but the last are `block_bytes` long."""
         rows = [struct.pack(">iq", len(raw), i) + raw for i, raw in enumerate(entries)]
-        blocks, at = [], 0
-        while at < len(rows) or not blocks:
-            body, first = b"", at
-            while at < len(rows) and (
-                block_bytes is None or 128 + len(body) + len(rows[at]) <= block_bytes
+        blocks, next_row = [], 0
+        while next_row < len(rows) or not blocks:
+            body, first = b"", next_row
+            while next_row < len(rows) and (
+                block_bytes is None or 128 + len(body) + len(rows[next_row]) <= block_bytes
             ):
-                body += rows[at]
-                at += 1
-            size = 128 + len(body) if at == len(rows) else block_bytes
+                body += rows[next_row]
+                next_row += 1
+            size = 128 + len(body) if next_row == len(rows) else block_bytes
             head = struct.pack(">Iqqq", 0xFBDBABCB, 128, size, first).ljust(128, b"\0")
             padding = (b"\xfe\xdc\xde\xad" * (size // 4 + 1))[: size - 128 - len(body)]
             blocks.append((head + body + padding, first))
@@ -409,10 +409,10 @@ class Writer:
     def ledger(self, folder, entries, *, number=1, block_bytes=None, uuid=UUID, **metadata):
         """Write a ledger's two objects into `folder`; return the key of the data object."""
         blocks = self.blocks(entries, block_bytes)
-        known = self.metadata(len(entries) - 1, sum(map(len, entries)), **metadata)
+        properties = self.metadata(len(entries) - 1, sum(map(len, entries)), **metadata)
         key = f"{uuid}-ledger-{number}"
         (folder / key).write_bytes(b"".join(raw for raw, _ in blocks))
-        (folder / f"{key}-index").write_bytes(self.index(blocks, known))
+        (folder / f"{key}-index").write_bytes(self.index(blocks, properties))
         return key
 
 

@@ -39,7 +39,7 @@ SECONDS = {
     "tests/stream/promotion/test_promoting.py": 60,
     "tests/stream/running/test_application.py": 50,
     "tests/stream/running/test_class_path.py": 40,
-    "tests/stream/running/test_faults.py": 150,
+    "tests/stream/running/faults/test_short.py": 150,
     "tests/stream/running/test_job.py": 60,
     "tests/stream/running/test_live_partitions.py": 150,
     "tests/stream/running/test_originals.py": 40,

@@ -104,12 +104,12 @@ def project(tmp_path_factory):
 def run(command, project, **variables):
     paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     own = {"WORKBENCH_HOME": str(project / "home"), "WORKBENCH_STORE": str(project / "store")}
-    found = subprocess.run(
+    done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], cwd=project, capture_output=True, text=True,
         env={**os.environ, **own, **variables, "PATH": paths}, timeout=300, check=False,
     )  # fmt: skip
-    assert found.returncode == 0, f"{command}\n{found.stdout}{found.stderr}"
-    return found.stdout
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
 
 
 def assert_shown(command, printed, shown):
@@ -164,13 +164,13 @@ def test_a_sweep_file_shown_fits_its_notebook(text, tmp_path):
 
 def mentioned():
     """Yield every command in a sentence, a table or an indented line, and those not run above."""
-    found = set()
+    commands = set()
     for page in PAGES:
         steps = [step for text in texts(page, "console") for step in session(text)]
-        found |= {command for command, _ in steps if reason(command)}
+        commands |= {command for command, _ in steps if reason(command)}
         rest = BLOCK.sub("", page.read_text())
-        found |= {(cell or line).strip() for cell, line in CELL.findall(rest)}
-    return sorted(found)
+        commands |= {(cell or line).strip() for cell, line in CELL.findall(rest)}
+    return sorted(commands)
 
 
 @pytest.mark.parametrize("command", mentioned())

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "src" / "workbench"
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "src" / "workbench"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 WORDS = {"one", "found", "known", "told", "at"}
 LINES = 3  # from where a word is bound to its last use, both included
@@ -16,21 +17,23 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 def names_of(scope):
     """Yield (name, first line, last line, whether it is bound there) of a function's own code."""
-    for child in ast.iter_child_nodes(scope):
-        if isinstance(child, ast.Name):
-            yield child.id, child.lineno, child.end_lineno, isinstance(child.ctx, ast.Store)
-        elif isinstance(child, ast.arg):
-            yield child.arg, child.lineno, child.lineno, True
-        elif name := getattr(child, "name", None) if isinstance(child, BINDING) else None:
-            yield name, child.lineno, child.lineno, True
-        if not isinstance(child, ast.ClassDef):
-            yield from names_of(child)
+    pending = [scope]
+    while pending:
+        for child in ast.iter_child_nodes(pending.pop()):
+            if isinstance(child, ast.Name):
+                yield child.id, child.lineno, child.end_lineno, isinstance(child.ctx, ast.Store)
+            elif isinstance(child, ast.arg):
+                yield child.arg, child.lineno, child.lineno, True
+            elif name := getattr(child, "name", None) if isinstance(child, BINDING) else None:
+                yield name, child.lineno, child.lineno, True
+            if not isinstance(child, ast.ClassDef):
+                pending.append(child)
 
 
 def lives(tree):
     """Yield (function, word, first line, last line) of each word that a function binds."""
     for scope in ast.walk(tree):
-        if not isinstance(scope, FUNCTIONS):
+        if not isinstance(scope, FUNCTIONS) or scope.end_lineno - scope.lineno < LINES:
             continue
         uses = [use for use in names_of(scope) if use[0] in WORDS]
         for word in {name for name, _, _, is_bound in uses if is_bound}:
@@ -42,7 +45,7 @@ def lives(tree):
 def test_a_participle_lives_three_lines():
     long = [
         f"{path}:{first}: {word} lives {last - first + 1} lines in {function}"
-        for path in MODULES
+        for path in (*MODULES, *TESTS.rglob("*.py"))
         for function, word, first, last in lives(ast.parse(path.read_text()))
         if last - first >= LINES
     ]

@@ -19,13 +19,13 @@ def test_an_alert_is_answered_on_a_phone(phone, stream, alert, monkeypatch, tmp_
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
     monkeypatch.setenv("WORKBENCH_ALERTS_SECRET", SECRET)
     plant = stream({"to": "webhook", "url": "http://plant.example"})
-    told = alert(1, "closed", sensor="line-1-pump-with-a-name-that-is-longer-than-a-phone-is-wide")
+    sent = alert(1, "closed", sensor="line-1-pump-with-a-name-that-is-longer-than-a-phone-is-wide")
     with room.serve(plant) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
             base = f"http://127.0.0.1:{server.server_port}"
-            phone.goto(room.link(told, SECRET.encode(), base=base))
+            phone.goto(room.link(sent, SECRET.encode(), base=base))
             widths = phone.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
             colours = {}
             for scheme in ("dark", "light"):
@@ -52,5 +52,5 @@ def test_an_alert_is_answered_on_a_phone(phone, stream, alert, monkeypatch, tmp_
     assert min(heights) >= 48  # pixels: a thumb's
     (given,) = room.answers(plant)
     assert (given.alert, given.verdict, given.who, given.why) == (
-        told["id"], "false", "Ada", "cleaning the filter",
+        sent["id"], "false", "Ada", "cleaning the filter",
     )  # fmt: skip

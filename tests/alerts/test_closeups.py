@@ -176,13 +176,13 @@ def looked_at(png, name):
 
 @pytest.mark.pulsar
 def test_a_webhook_gets_the_picture_beside_the_alert(sent, pictured):
-    told, changes = pictured
+    alarm, changes = pictured
 
-    (body,) = sent({"to": "webhook", "picture_s": 30}, told, **changes)
+    (body,) = sent({"to": "webhook", "picture_s": 30}, alarm, **changes)
 
     content = json.loads(body)
     png = looked_at(base64.b64decode(content["picture"].pop("base64")), "webhook")
-    assert content["picture"] == {"alert": told["id"], "type": "image/png"}
+    assert content["picture"] == {"alert": alarm["id"], "type": "image/png"}
     assert png.startswith(PNG)
     assert "notes" not in content
 
@@ -190,11 +190,11 @@ def test_a_webhook_gets_the_picture_beside_the_alert(sent, pictured):
 @pytest.mark.pulsar
 @pytest.mark.parametrize("scheme", ["json", "form"])
 def test_apprise_attaches_it_where_the_service_takes_one(sent, server, pictured, scheme):
-    told, changes = pictured
+    alarm, changes = pictured
     url = server.url.replace("http", scheme, 1)
 
     (body,) = sent(
-        {"to": "apprise", "url": "${URL}", "picture_s": 30}, told,
+        {"to": "apprise", "url": "${URL}", "picture_s": 30}, alarm,
         environment={"URL": url}, **changes,
     )  # fmt: skip
 
@@ -213,10 +213,10 @@ def test_apprise_attaches_it_where_the_service_takes_one(sent, server, pictured,
 
 @pytest.mark.pulsar
 def test_what_is_refused_with_a_picture_is_sent_without_it(sent, server, pictured):
-    told, changes = pictured
+    alarm, changes = pictured
     server.statuses = [413]
 
-    first, second = sent({"to": "webhook", "picture_s": 30}, told, **changes)
+    first, second = sent({"to": "webhook", "picture_s": 30}, alarm, **changes)
 
     assert "picture" in json.loads(first)
     content = json.loads(second)
@@ -226,21 +226,21 @@ def test_what_is_refused_with_a_picture_is_sent_without_it(sent, server, picture
 
 @pytest.mark.pulsar
 def test_of_several_alerts_the_worst_is_shown(sent, pictured):
-    told, changes = pictured
-    worse = {**told, "id": "f" * 32, "kind": "high"}
+    alarm, changes = pictured
+    worse = {**alarm, "id": "f" * 32, "kind": "high"}
 
-    (body,) = sent({"to": "webhook", "picture_s": 30}, told, worse, **changes)
+    (body,) = sent({"to": "webhook", "picture_s": 30}, alarm, worse, **changes)
 
     assert json.loads(body)["picture"]["alert"] == worse["id"]
 
 
 @pytest.mark.pulsar
 def test_a_sensor_that_is_not_there_has_no_picture(stream, pictured):
-    told, changes = pictured
+    alarm, changes = pictured
 
     with pytest.raises(AlertsError, match=re.escape("the broker gives no readings of pump-9")):
         room.closeup(
-            stream({"to": "webhook", "url": "http://a"}, **changes), {**told, "sensor": "pump-9"}
+            stream({"to": "webhook", "url": "http://a"}, **changes), {**alarm, "sensor": "pump-9"}
         )
 
 

@@ -294,16 +294,16 @@ def test_alertmanager_is_told_what_is_open_each_minute_and_what_ended(route, ser
     shift.delivery.repeat_open(300)
 
     assert {path for path, _, _ in server.posts} == {"/api/v2/alerts"}
-    told = [json.loads(body) for _, _, body in server.posts]
-    assert [len(one) for one in told] == [1, 1, 1, 1]
-    assert {json.dumps(one["labels"]) for (one,) in told} == {
+    posts = [json.loads(body) for _, _, body in server.posts]
+    assert [len(post) for post in posts] == [1, 1, 1, 1]
+    assert {json.dumps(post["labels"]) for (post,) in posts} == {
         json.dumps({
             "alertname": "episode", "alert_id": alert(1)["id"], "machine": "line-1",
             "stream": "plant", "sensor": "line-1-pump-1", "severity": "warning",
         })
     }  # fmt: skip
-    assert {one["startsAt"] for (one,) in told} == {"2026-01-15T06:30:00.000Z"}
-    *still, ended = [one["endsAt"] for (one,) in told]
+    assert {post["startsAt"] for (post,) in posts} == {"2026-01-15T06:30:00.000Z"}
+    *still, ended = [post["endsAt"] for (post,) in posts]
     assert ended == "2026-01-15T07:00:00.000Z"
     assert min(still) > "2026-11"  # a day from now
 

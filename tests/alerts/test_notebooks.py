@@ -146,11 +146,11 @@ def _sent(alert, topics):
             place = producer.send(json.dumps(reading).encode(), event_timestamp=sent_ms)
             if number == 60:
                 first = f"{place.ledger_id()}:{place.entry_id()}:-1:-1"
-        told = alert(1, first_message_id=first, package=None)
+        content = alert(1, first_message_id=first, package=None)
         subscribed = f"{broker.rest_path(topics['alerts'])}/subscriptions"
         while not (broker.get_or_none(subscribed) or []):
             time.sleep(0.1)
-        client.create_producer(topics["alerts"]).send(json.dumps(told).encode())
+        client.create_producer(topics["alerts"]).send(json.dumps(content).encode())
 
 
 def _keep(page, name):

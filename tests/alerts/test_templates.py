@@ -105,11 +105,11 @@ def test_where_a_template_fails_on_an_alert_people_are_told_by_the_usual_text(
     definition = plant("{{ 1 / (alerts[0].readings - 7) }}", to=to, url=url)
     check_templates(definition)
 
-    told = delivered(
+    post = delivered(
         definition, alert(1, readings=7), server, CHAT=server.url.replace("http", "json")
     )
 
-    text = told["text" if to == "webhook" else "message"].splitlines()
+    text = post["text" if to == "webhook" else "message"].splitlines()
     assert text[0].startswith("line-1-pump-1: episode open, 2026-01-15T06:30:00.000Z")
     assert text[-1] == "the template shift.txt fails: division by zero"
 

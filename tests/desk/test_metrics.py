@@ -101,18 +101,18 @@ def test_without_a_broker_journals_and_packages_are_told_and_that_it_is_away(hom
     journal.record("sent", [alert("1")])
 
     with desk.expose([described(), described("other", heartbeat="", routes={})], port=0) as port:
-        found = scraped(port)
+        metrics = scraped(port)
         again = scraped(port)
 
-    assert again == found
-    assert found[named("broker_up")] == found[named("broker_up", stream="other")] == 0
-    assert named("job_readers") not in found
+    assert again == metrics
+    assert metrics[named("broker_up")] == metrics[named("broker_up", stream="other")] == 0
+    assert named("job_readers") not in metrics
     for outcome, count in {"sent": 1, "failed": 2, "dead": 0}.items():
-        assert found[named("route_alerts_total", route="shift", outcome=outcome)] == count
-    assert found[named("route_waiting", route="shift")] == 1
+        assert metrics[named("route_alerts_total", route="shift", outcome=outcome)] == count
+    assert metrics[named("route_waiting", route="shift")] == 1
     since = {
         tuple(dict(key[1:])[label] for label in ("role", "package", "sensors")): value
-        for key, value in found.items()
+        for key, value in metrics.items()
         if key[0] == "package_since_timestamp_seconds"
     }
     assert since == {
@@ -120,9 +120,9 @@ def test_without_a_broker_journals_and_packages_are_told_and_that_it_is_away(hom
         ("champion", "b" * 16, ""): pytest.approx(now_ms / 1000 - 3600, abs=0.01),
         ("challenger", "e" * 16, ""): 1_767_571_200.0,
     }
-    beats = {key for key in found if key[0] == "heartbeat_total"}
+    beats = {key for key in metrics if key[0] == "heartbeat_total"}
     assert beats == {named("heartbeat_total", counter=counter) for counter in COUNTERS}
-    assert "alerts_open" not in {key[0] for key in found}  # unknown is not none
+    assert "alerts_open" not in {key[0] for key in metrics}  # unknown is not none
 
 
 def test_an_alert_that_was_closed_is_not_open_again_when_a_restart_sends_it_again():
@@ -169,16 +169,16 @@ def test_what_was_found_of_drift_and_a_cluster_that_is_away_are_told(home, tmp_p
     (jobs / "measured.json").write_text(json.dumps(asdict(away)))
 
     with desk.expose([described(), described("other")], port=0) as port:
-        found = scraped(port)
+        metrics = scraped(port)
 
-    assert found[named("drift", channel="flow_l_min")] == 0.4
-    assert named("drift", channel="the score") not in found
-    assert found[named("drift_unscored_ratio")] == 0.25
-    assert found[named("drift_judged_timestamp_seconds")] == 1_767_657_600
-    assert found[named("drift_over_limit", check="drift since training")] == 1
-    assert found[named("drift_over_limit", check="readings scored")] == 0
-    assert found[named("job_up")] == 0
-    others = {key[0] for key in found if ("stream", "other") in key}
+    assert metrics[named("drift", channel="flow_l_min")] == 0.4
+    assert named("drift", channel="the score") not in metrics
+    assert metrics[named("drift_unscored_ratio")] == 0.25
+    assert metrics[named("drift_judged_timestamp_seconds")] == 1_767_657_600
+    assert metrics[named("drift_over_limit", check="drift since training")] == 1
+    assert metrics[named("drift_over_limit", check="readings scored")] == 0
+    assert metrics[named("job_up")] == 0
+    others = {key[0] for key in metrics if ("stream", "other") in key}
     assert not {name for name in others if name.startswith("drift")}
 
 
@@ -186,12 +186,12 @@ def test_the_rules_in_the_documentation_ask_for_metrics_that_there_are(home):
     text = PAGE.read_text()
     (block,) = re.findall(r"```yml\n(.*?)```", text, re.DOTALL)
     rules = yaml.safe_load(block)["groups"][0]["rules"]
-    told = set(re.findall(r"`(\w+)`", text.split("| metric,")[1].split("\n\n")[0]))
+    documented = set(re.findall(r"`(\w+)`", text.split("| metric,")[1].split("\n\n")[0]))
 
     asked = {name for rule in rules for name in re.findall(r"workbench_(\w+)", rule["expr"])}
 
     assert len(rules) == 5
-    assert asked <= told
+    assert asked <= documented
     source = Path(desk.__file__).with_name("metrics.py").read_text()
     assert [name for name in asked if f'"{name}"' not in source] == []
 

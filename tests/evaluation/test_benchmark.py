@@ -58,14 +58,14 @@ def small(tmp_path):
 
 @pytest.mark.slow
 def test_a_pass_is_judged_by_both_figures_and_says_what_was_refused(small):
-    found = run_nab(SPEC | {"refit": REFIT}, read_nab(small), name="near")
-    assert list(found.refused) == ["made/3.csv"]
-    assert found.refused["made/3.csv"] == "channel value is constant in training, 7"
-    assert np.isnan(found.scores[3]).all()
-    rows = judge_nab(found)
+    whole = run_nab(SPEC | {"refit": REFIT}, read_nab(small), name="near")
+    assert list(whole.refused) == ["made/3.csv"]
+    assert whole.refused["made/3.csv"] == "channel value is constant in training, 7"
+    assert np.isnan(whole.scores[3]).all()
+    rows = judge_nab(whole)
     assert [row["series"] for row in rows] == [f"made/{seed}.csv" for seed in range(4)]
     assert rows[0]["detector"] == "near"
-    made = nab_calls(found)
+    made = nab_calls(whole)
     assert all(scores.min() >= 0 and scores.max() <= 1 for scores in made.scores)
     assert nab_score(made.pairs()[:3]).score > 60
 
@@ -169,12 +169,12 @@ def test_the_best_threshold_of_alarms_is_worth_what_its_alarms_are(small):
     passed = run_nab(SPEC, series)
     rule = EpisodeRule(m=20)
 
-    found = nab_alarm_scores(passed, rule=rule)
+    bests = nab_alarm_scores(passed, rule=rule)
 
-    for profile, best in found.items():
+    for profile, best in bests.items():
         alarms = nab_alarms(passed, best.threshold, rule=rule)
         assert nab_score(alarms.pairs(), threshold=1.0, profile=profile).score == best.score
-    assert found["standard"].score > 70  # three spikes of four series, one of which never moves
+    assert bests["standard"].score > 70  # three spikes of four series, one of which never moves
     silent = NabPass("no", tuple(series), tuple(np.full(800, np.nan) for _ in series), {}, 0.0)
     nothing = nab_alarm_scores(silent)["standard"]
     assert (nothing.score, nothing.raw) == (0.0, -4.0)
@@ -244,11 +244,11 @@ def test_the_interval_of_a_nab_score_is_as_wide_as_series_differ(small):
     calm = replace(series[2], windows=())
 
     for scored in (alike, mixed):
-        found = nab_score(scored)
-        low, high = nab_interval(scored, found.threshold)
-        assert low <= found.score <= high
+        best = nab_score(scored)
+        low, high = nab_interval(scored, best.threshold)
+        assert low <= best.score <= high
         assert (high - low > 20) == (scored is mixed)
-        assert nab_interval(scored, found.threshold) == (low, high)
+        assert nab_interval(scored, best.threshold) == (low, high)
     # a resample of calm series alone has no score
     assert nab_interval([(calm, never), (series[0], early)], 0.5) == pytest.approx(
         (100, 100), abs=2

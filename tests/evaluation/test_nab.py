@@ -41,10 +41,12 @@ def test_stored_scores_are_worth_what_nab_published(corpus, stored, detector, pr
     thresholds = json.loads((NAB / "config" / "thresholds.json").read_text())
     scored = [(one, stored_scores(stored, detector, one).to_numpy()) for one in corpus]
 
-    found = nab_score(scored, threshold=thresholds[detector][profile]["threshold"], profile=profile)
+    result = nab_score(
+        scored, threshold=thresholds[detector][profile]["threshold"], profile=profile
+    )
 
-    assert found.score == pytest.approx(published[detector][profile], abs=1e-6)
-    assert nab_score(scored, profile=profile).score >= found.score - 1e-9
+    assert result.score == pytest.approx(published[detector][profile], abs=1e-6)
+    assert nab_score(scored, profile=profile).score >= result.score - 1e-9
 
 
 @needs_nab
@@ -69,10 +71,10 @@ def test_the_profiles_are_those_of_nab():
 @needs_nab
 def test_nab_has_the_windows_and_rows_that_its_authors_say(corpus):
     assert len(corpus) == 58
-    assert sum(len(one.readings) for one in corpus) == 365_558
-    assert sum(len(one.windows) for one in corpus) == 116
-    assert sum(bool(one.windows) for one in corpus) == 52
-    assert max(one.probation for one in corpus) == 750
+    assert sum(len(series.readings) for series in corpus) == 365_558
+    assert sum(len(series.windows) for series in corpus) == 116
+    assert sum(bool(series.windows) for series in corpus) == 52
+    assert max(series.probation for series in corpus) == 750
 
 
 @needs_nab

@@ -173,12 +173,12 @@ def test_messages_of_the_older_type_are_read_by_the_numbers_kept_beside_their_sc
 ):
     make, _ = reading
     raw = make(pump="a", bar=1.5, state=7, site={"name": "x"}, xs=[1.5]).SerializeToString()
-    known = [("pump", 1, "STRING"), ("bar", 2, "DOUBLE"), ("state", 7, "ENUM"),
+    fields = [("pump", 1, "STRING"), ("bar", 2, "DOUBLE"), ("state", 7, "ENUM"),
              ("site", 11, "MESSAGE"), ("xs", 9, "FLOAT")]  # fmt: skip
     labels = {"xs": "LABEL_REPEATED"}
     info = [
         {"number": n, "name": x, "type": kind, "label": labels.get(x, "LABEL_OPTIONAL")}
-        for x, n, kind in known
+        for x, n, kind in fields
     ]
     pulsar.ledger(tmp_path, [pulsar.entry(raw)])
     definition = {"type": "record", "name": "Reading", "namespace": "plant", "fields": []}

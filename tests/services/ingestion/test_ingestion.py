@@ -42,10 +42,10 @@ COLUMNS = {"sensor": "pump", "time": "at", "values": ["pressure_bar", "flow_l_mi
 def messages(topic):
     with connect() as client:
         reader = client.create_reader(topic, pulsar.MessageId.earliest)
-        found = []
+        messages = []
         while reader.has_message_available():
-            found.append(reader.read_next(timeout_millis=5000))
-        return found
+            messages.append(reader.read_next(timeout_millis=5000))
+        return messages
 
 
 def refusal(call, *args, **kwargs):
@@ -61,12 +61,14 @@ def test_a_reading_is_a_message_with_key_event_time_and_compact_json(services):
     sent = ingest_frame(frame, "ingest-json", **COLUMNS)
 
     assert (sent.topic, sent.readings) == ("persistent://public/default/ingest-json", 10)
-    found = messages(sent.topic)
-    assert [one.partition_key() for one in found] == frame["pump"].tolist()
+    stored = messages(sent.topic)
+    assert [message.partition_key() for message in stored] == frame["pump"].tolist()
     start_ms = START.value // 10**6
-    assert [one.event_timestamp() for one in found] == [start_ms + 1000 * i for i in range(10)]
-    assert found[3].data() == b'{"pump":"pump-2","pressure_bar":null,"flow_l_min":3.0}'
-    rows = pd.DataFrame([json.loads(one.data()) for one in found])
+    assert [message.event_timestamp() for message in stored] == [
+        start_ms + 1000 * i for i in range(10)
+    ]
+    assert stored[3].data() == b'{"pump":"pump-2","pressure_bar":null,"flow_l_min":3.0}'
+    rows = pd.DataFrame([json.loads(message.data()) for message in stored])
     np.testing.assert_array_equal(rows["pressure_bar"], frame["pressure_bar"])
 
 
@@ -111,11 +113,11 @@ def test_a_nab_file_goes_in_by_one_command(services):
     result = CliRunner().invoke(cli, command)
 
     assert "22695 readings to persistent://public/default/ingest-nab in " in result.output
-    found = messages("ingest-nab")
-    assert len(found) == 22_695
+    stored = messages("ingest-nab")
+    assert len(stored) == 22_695
     name = MACHINE.stem
-    assert json.loads(found[0].data()) == {"sensor": name, "value": 73.96732207}
-    assert pd.Timestamp(found[0].event_timestamp(), unit="ms") == pd.Timestamp("2013-12-02 21:15")
+    assert json.loads(stored[0].data()) == {"sensor": name, "value": 73.96732207}
+    assert pd.Timestamp(stored[0].event_timestamp(), unit="ms") == pd.Timestamp("2013-12-02 21:15")
 
 
 @pytest.mark.pulsar
@@ -302,23 +304,23 @@ ASKED = {"sensor": "pump", "time": "time", "values": ["bar"]}
 def test_the_order_of_lines_is_told_and_that_of_time_sent(pumps):
     order, path, frame = pumps
 
-    found = look(path, **ASKED)
+    by_time = look(path, **ASKED)
     as_is = look(path, as_is=True, **ASKED)
 
-    assert found.order == as_is.order
+    assert by_time.order == as_is.order
     back, behind_min, late_readings = {
         "by time": (0, 0, 0), "by sensor": (3, 399, 1197), "newest first": (399, 399, 1596)
     }[order]  # fmt: skip
-    assert (found.order.back, found.order.behind_ms) == (back, behind_min * 60_000)
-    assert found.order.late == late_readings
-    sent_ms = epoch_ms(found.frame["time"])
+    assert (by_time.order.back, by_time.order.behind_ms) == (back, behind_min * 60_000)
+    assert by_time.order.late == late_readings
+    sent_ms = epoch_ms(by_time.frame["time"])
     assert not late(sent_ms, 1).any() or (np.diff(sent_ms) >= 0).all()
     assert late(epoch_ms(as_is.frame["time"]), 1000).sum() == late_readings
     key = ["time", "pump"]
     expected = frame.assign(time=pd.to_datetime(frame["time"])).sort_values(key)
     pd.testing.assert_frame_equal(
-        found.frame.sort_values(key, ignore_index=True),
-        expected[found.frame.columns].reset_index(drop=True),
+        by_time.frame.sort_values(key, ignore_index=True),
+        expected[by_time.frame.columns].reset_index(drop=True),
         check_dtype=False,
     )
 

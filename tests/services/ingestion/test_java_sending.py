@@ -50,10 +50,10 @@ def messages(topic):
 
 
 def values(topic):
-    found = defaultdict(list)
+    bars = defaultdict(list)
     for message in messages(topic):
-        found[message.partition_key()].append(json.loads(message.data())["bar"])
-    return dict(found)
+        bars[message.partition_key()].append(json.loads(message.data())["bar"])
+    return dict(bars)
 
 
 def wanted(frame):
@@ -169,10 +169,10 @@ def test_ctrl_c_ends_java_too_and_tells_what_the_topic_has(services, many):
     (java,) = java_of(process)
 
     process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=120)[1]
+    stderr = process.communicate(timeout=120)[1]
 
     assert (process.returncode, java.is_running()) == (1, False)
-    told_taken = int(re.search(r"has taken (\d+) of 260000 readings; send the same", told)[1])
+    told_taken = int(re.search(r"has taken (\d+) of 260000 readings; send the same", stderr)[1])
     assert told_taken == sum(1 for _ in messages("java-stopped"))
 
 
@@ -185,11 +185,11 @@ def test_a_java_that_is_killed_is_an_error_and_the_rest_goes_on(services, many):
     (java,) = java_of(process)
 
     java.kill()
-    told = process.communicate(timeout=120)[1]
+    stderr = process.communicate(timeout=120)[1]
 
     assert process.returncode == 1
-    assert "did not take all of 260000 readings: its Java process has ended" in told
-    assert "send the same readings again: it goes on from there" in told
+    assert "did not take all of 260000 readings: its Java process has ended" in stderr
+    assert "send the same readings again: it goes on from there" in stderr
     assert CliRunner().invoke(cli, command(path, "java-killed")).exit_code == 0
     assert values("java-killed") == wanted(frame)
 

@@ -121,7 +121,7 @@ def test_a_job_on_kafka_is_the_batch_path_and_goes_on_exactly_where_it_was_stopp
 
     session.submit(stream, position="earliest", package=package)
     scores, alerts, refused = map(Topic, (stream.scores, stream.alerts, stream.refused))
-    scores.await_more(lambda found: len(found) >= wanted)
+    scores.await_more(lambda scored: len(scored) >= wanted)
     session.stop("plant")
     publish(stream.topic, readings.iloc[half:])
     frame = workbench.replay(stream.topic, source="kafka")
@@ -131,34 +131,34 @@ def test_a_job_on_kafka_is_the_batch_path_and_goes_on_exactly_where_it_was_stopp
     _resume(stream, package)
     batch = detected(package_folder, frame)
     expected = due(frame, batch)
-    found = scores.await_more(lambda found: len(found) >= expected.sum())
-    wrong = refused.await_more(lambda found: len(found) >= 2)
+    scored = scores.await_more(lambda scored: len(scored) >= expected.sum())
+    wrong = refused.await_more(lambda scored: len(scored) >= 2)
     state = session.status("plant").state
     watch = desk.watch(stream)
     measures = _until(lambda: measured(watch.look(), stream, expected.sum()))
     session.stop("plant")  # what it had for the topics is on them then
-    found = scores.await_more(lambda _: False, 3)
-    told = [alert for _, alert in alerts.await_more(lambda _: False, 5)]
+    scored = scores.await_more(lambda _: False, 3)
+    changes = [alert for _, alert in alerts.await_more(lambda _: False, 5)]
 
     assert state == "RUNNING"
     assert len(frame) == len(readings)
     assert set(frame["message_id"].str.extract(r"^plant-topic-(\d):\d+$")[0]) == {"0", "1"}
     assert batch.late.sum() > 20
-    assert {key for key, _ in found} == set(readings["pump"])
-    ids = [row["message_id"] for _, row in found]
+    assert {key for key, _ in scored} == set(readings["pump"])
+    ids = [row["message_id"] for _, row in scored]
     assert len(ids) == len(set(ids))  # no reading is counted twice
     assert set(ids) == set(frame["message_id"][expected])
     by_id = dict(zip(frame["message_id"], batch.scores, strict=True))
-    given = [np.nan if row["score"] is None else row["score"] for _, row in found]
+    given = [np.nan if row["score"] is None else row["score"] for _, row in scored]
     np.testing.assert_allclose(given, [by_id[name] for name in ids], rtol=1e-9)
     rows = {key: row["reason"] for key, row in wrong}
     assert rows[f"plant-topic-0:{ends[0][1]}"] == "it is empty"
     assert rows[f"plant-topic-1:{ends[1][1]}"].startswith("it is no JSON")
-    assert begun(told) == begun(batch.episodes.to_dict("records"))
-    assert len(begun(told)) > 3
-    assert {key for key, _ in alerts.records} == {alert["id"] for alert in told}
-    assert {alert["first_message_id"] for alert in told} <= set(frame["message_id"])
-    assert begun(watch.alerts.to_dict("records")) == begun(told)
+    assert begun(changes) == begun(batch.episodes.to_dict("records"))
+    assert len(begun(changes)) > 3
+    assert {key for key, _ in alerts.records} == {alert["id"] for alert in changes}
+    assert {alert["first_message_id"] for alert in changes} <= set(frame["message_id"])
+    assert begun(watch.alerts.to_dict("records")) == begun(changes)
     assert (watch.backlog, watch.readers, watch.trouble) == (0, None, "")
     assert re.search(r"^  behind +0 records$", watch.card().text(), flags=re.MULTILINE)
     assert measures["workbench_job_backlog_entries"] == 0
@@ -175,10 +175,10 @@ def measured(watch, stream, read):
 
 def _until(result, timeout_s=60):
     deadline = time.monotonic() + timeout_s
-    while (found := result()) is None:
+    while (value := result()) is None:
         assert time.monotonic() < deadline
         time.sleep(0.5)
-    return found
+    return value
 
 
 def _resume(stream, package):
@@ -203,10 +203,10 @@ def test_a_detector_is_promoted_on_what_kafka_has(kafka, store, package_folder, 
     with pytest.warns(ArchiveWarning, match=r"^1 of 3602 records of kafka://gated are no JSON obj"):
         promotion = promote(package_folder, stream=stream)
 
-    (found,) = [one for one in verdict(store / promotion.gate).findings if one.check == "parity"]
+    (finding,) = [one for one in verdict(store / promotion.gate).findings if one.check == "parity"]
     proof = certificate(promotion)
-    assert found.passed
-    assert " by the records of Kafka; scores differ by " in found.found
+    assert finding.passed
+    assert " by the records of Kafka; scores differ by " in finding.found
     assert (proof.read, proof.differing_alerts) == ("the records of Kafka", ())
     assert proof.readings > 2_900
     assert proof.alerts > 3
@@ -277,12 +277,12 @@ def test_a_position_is_a_word_or_an_id_for_each_partition(kafka):
 
     assert places("kafka://placed", "latest") == {0: 0, 1: 2}
     assert places("kafka://placed", "placed-1:1, placed-0:0") == {0: 0, 1: 1}
-    with pytest.raises(StreamError) as one:
+    with pytest.raises(StreamError) as partial:
         places("kafka://placed", "placed-1:1")
     with pytest.raises(StreamError) as other:
         places("kafka://placed", "7:0:-1")
 
-    assert str(one.value) == (
+    assert str(partial.value) == (
         "position placed-1:1 is not one of each partition of kafka://placed\n"
         "  as placed-0:0,placed-1:0"
     )
@@ -441,23 +441,23 @@ def test_a_job_on_avro_is_the_batch_path(
         scores, alerts, refused = map(Topic, (stream.scores, stream.alerts, stream.refused))
         batch = detected(package_folder, frame)
         expected = due(frame, batch) & frame["pump"].notna().to_numpy()
-        found = scores.await_more(lambda found: len(found) >= expected.sum())
+        scored = scores.await_more(lambda scored: len(scored) >= expected.sum())
         nameless = frame["message_id"][frame["pump"].isna()]
-        wrong = refused.await_more(lambda found: len(found) >= len(nameless))
+        wrong = refused.await_more(lambda scored: len(scored) >= len(nameless))
         state = session.status(stream.name).state
         session.stop(stream.name)
-        found = scores.await_more(lambda _: False, 3)
-        told = [alert for _, alert in alerts.await_more(lambda _: False, 5)]
+        scored = scores.await_more(lambda _: False, 3)
+        changes = [alert for _, alert in alerts.await_more(lambda _: False, 5)]
 
     assert state == "RUNNING"
     assert len(frame) == len(readings) + len(nameless)
-    ids = [row["message_id"] for _, row in found]
+    ids = [row["message_id"] for _, row in scored]
     assert len(ids) == len(set(ids)) > 2_500
     assert set(ids) == set(frame["message_id"][expected])
     by_id = dict(zip(frame["message_id"], batch.scores, strict=True))
-    given = [np.nan if row["score"] is None else row["score"] for _, row in found]
+    given = [np.nan if row["score"] is None else row["score"] for _, row in scored]
     np.testing.assert_allclose(given, [by_id[name] for name in ids], rtol=1e-9)
-    assert len(told) > 3
+    assert len(changes) > 3
     reasons = {row["message_id"]: row["reason"] for _, row in wrong}
     assert set(nameless) <= set(reasons)
     for why in (
@@ -601,12 +601,14 @@ def test_a_field_that_is_called_as_a_time_bounds_no_record(kafka):
     rows = [{"pump": "p", "event_time": f"2020-01-0{day}"} for day in (1, 2, 3)]
     send("kafka://named", *(json.dumps(row).encode() for row in rows))
 
-    found = pulsar_sql(door.SCHEME, "select event_time from named where event_time > '2020-01-01'")
+    rows_of_field = pulsar_sql(
+        door.SCHEME, "select event_time from named where event_time > '2020-01-01'"
+    )
     hidden = pulsar_sql(
         door.SCHEME, "select event_time from named where __event_time__ < timestamptz '2020-01-09'"
     )
 
-    assert found["event_time"].tolist() == ["2020-01-02", "2020-01-03"]
+    assert rows_of_field["event_time"].tolist() == ["2020-01-02", "2020-01-03"]
     assert hidden.empty
 
 

@@ -112,23 +112,25 @@ def test_an_exported_span_holds_the_readings_of_the_frame_and_says_the_same_of_t
     messages = originals.messages(stream, opened, frame)
     message_file.write(messages.take(in_step(stream, frame)).to_batches(), tmp_path / "expected")
     span.source(tmp_path / "found")
-    found, expected = ((tmp_path / name).read_text().split("\n") for name in ("found", "expected"))
-    assert sorted(found) == sorted(expected)
+    written, expected = (
+        (tmp_path / name).read_text().split("\n") for name in ("found", "expected")
+    )
+    assert sorted(written) == sorted(expected)
     named = set(frame["message_id"][frame["pump"].notna()])
-    assert by_partition(found, named) == by_partition(expected, named)
+    assert by_partition(written, named) == by_partition(expected, named)
     assert span.order_matters() == order_matters(stream, frame)
     assert span.facts.readings == len(frame) > 0
     assert span.facts.sensors == set(frame["pump"].dropna())
 
 
 def assert_same(stream, span, frame):
-    found = pa.Table.from_batches(list(span.batches())).to_pandas()
+    rows = pa.Table.from_batches(list(span.batches())).to_pandas()
     fates = arrived(stream, frame)
-    assert list(found["message_id"]) == list(frame["message_id"])
-    assert list(found["sensor"].fillna("")) == list(frame["pump"].fillna(""))
-    assert list(found["time_ms"]) == list(detectors.epoch_ms(frame["event_time"]))
-    np.testing.assert_array_equal(found["c0"], frame["bar"].astype(float))
-    assert list(found["fate"]) == list(fates.late + 2 * fates.ahead)
+    assert list(rows["message_id"]) == list(frame["message_id"])
+    assert list(rows["sensor"].fillna("")) == list(frame["pump"].fillna(""))
+    assert list(rows["time_ms"]) == list(detectors.epoch_ms(frame["event_time"]))
+    np.testing.assert_array_equal(rows["c0"], frame["bar"].astype(float))
+    assert list(rows["fate"]) == list(fates.late + 2 * fates.ahead)
     assert (span.fates.late, span.fates.ahead) == (fates.late.sum(), fates.ahead.sum())
 
 
@@ -239,10 +241,11 @@ def test_a_row_of_the_job_that_is_none_of_the_readings_is_told_apart(package, ur
 
     none = pd.DataFrame({"message_id": [], "sensor": [], "event_ms": []})
     alerts = pd.DataFrame(columns=[*batch.episodes.columns, "status"])
-    found = compare(Outcome("odd", "", alerts, scores, none, 50, 1.0, 1.0), batch, frame)
+    comparison = compare(Outcome("odd", "", alerts, scores, none, 50, 1.0, 1.0), batch, frame)
 
     assert (
-        "message 9:9:9:9 is none of pump-1's readings, read in the stream" in found.differing_rows
+        "message 9:9:9:9 is none of pump-1's readings, read in the stream"
+        in comparison.differing_rows
     )
 
 

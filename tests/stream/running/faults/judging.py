@@ -3,22 +3,66 @@
 import hashlib
 import json
 import math
+import time
+from typing import NamedTuple
 
 import numpy as np
 
 from workbench import detectors
 
-from .readings import BLOCK, LATENESS_MS, START_MS, STEP_MS
+from .readings import BLOCK, LATENESS_MS, START_MS, STEP_MS, Stored, check_sent
+
+QUIET_S = 60  # a topic that gives nothing for so long has ended
+
+
+class Outcome(NamedTuple):
+    """What a job made of a topic, once it is found right."""
+
+    alerts: dict  # the newest of each id
+    messages: list  # all that were sent
+    summary: str
+
+
+def judge_job(queue, flow, folder, package):
+    """Compare what a job made of a topic with the batch path."""
+    frame = stored(queue, flow)
+    twice = check_sent(frame, flow)
+    expected = detected(folder, frame)
+    scores = Scores(frame, expected.scores, flow.flush_ms)
+    for message in queue.read(queue.scores, QUIET_S):
+        scores.add(message.value)
+        if scores.complete:
+            break
+    assert scores.complete, f"{(~scores.is_there).sum()} readings have no score"
+    time.sleep(6)  # a checkpoint later, an invented alert would be there
+    messages = [json.loads(message.value) for message in queue.read(queue.alerts, 8)]
+    alerts = check_alerts(queue.topic, messages, expected.episodes, flow.planted, package)
+    summary = (
+        f"{len(frame)} readings ({twice} sent twice by the client), {len(flow.planted)} planted "
+        f"bursts, {len(alerts)} alerts in {len(messages)} messages, none lost or invented; "
+        f"{scores.messages} scores, in order"
+    )
+    return Outcome(alerts, messages, summary)
+
+
+def stored(queue, flow):
+    """Return what the topic really holds, but for the last reading of each sensor."""
+    stored = Stored(flow.flush_ms)
+    for message in queue.read(queue.topic, QUIET_S):
+        stored.add(message)
+        if stored.complete:
+            break
+    return stored.frame()
 
 
 def detected(folder, frame):
     """Return the batch path's scores and episodes."""
-    found = detectors.detect(
+    detection = detectors.detect(
         detectors.load(folder), frame,
         sensor="sensor", time="time", lateness_ms=LATENESS_MS, ahead_ms=300_000,
     )  # fmt: skip
-    assert not found.late.any()
-    return found
+    assert not detection.late.any()
+    return detection
 
 
 class Scores:

@@ -1,5 +1,6 @@
 """The topics of a stream on Pulsar and on Kafka: made, written and read to their end."""
 
+import os
 import time
 from typing import NamedTuple
 
@@ -11,7 +12,12 @@ from workbench import kafka as door
 from workbench.broker import connect
 
 PARTITIONS = 4
-TOPICS = ("in", "scores", "alerts")
+
+
+def topics(place):
+    """Return names that no earlier try has used: its broker may be here still."""
+    mark = os.urandom(2).hex()
+    return (f"{place}faults-{name}-{mark}" for name in ("in", "scores", "alerts"))
 
 
 class Message(NamedTuple):
@@ -27,7 +33,9 @@ class PulsarQueue:
     """Topics of Pulsar, whose archive is in S3."""
 
     service = "pulsar"
-    topic, scores, alerts = (f"persistent://public/default/faults-{name}" for name in TOPICS)
+
+    def __init__(self):
+        self.topic, self.scores, self.alerts = topics("persistent://public/default/")
 
     def make(self):
         path = f"{broker.rest_path(self.topic)}/partitions"
@@ -67,17 +75,19 @@ class PulsarQueue:
                 last = time.monotonic()
 
     @staticmethod
-    def _message(one):
-        at = one.message_id()
+    def _message(message):
+        at = message.message_id()
         place = f"{at.ledger_id()}:{at.entry_id()}:{at.partition()}:{at.batch_index()}"
-        return Message(one.partition_key(), one.data(), one.event_timestamp(), place)
+        return Message(message.partition_key(), message.data(), message.event_timestamp(), place)
 
 
 class KafkaQueue:
     """Topics of Kafka."""
 
     service = "kafka"
-    topic, scores, alerts = (f"kafka://faults-{name}" for name in TOPICS)
+
+    def __init__(self):
+        self.topic, self.scores, self.alerts = topics("kafka://")
 
     def make(self):
         for topic, partitions in ((self.topic, PARTITIONS), (self.scores, 1), (self.alerts, 1)):
@@ -107,9 +117,9 @@ class KafkaQueue:
             name = door.topic_name(topic)
             consumer.assign([TopicPartition(name, number, 0) for number in door.partitions(topic)])
             while time.monotonic() < last + timeout_s:
-                for one in consumer.consume(1000, timeout=1):
-                    assert one.error() is None
-                    place = f"{name}-{one.partition()}:{one.offset()}"
-                    key, value = one.key().decode(), one.value()
-                    yield Message(key, value, one.timestamp()[1], place)
+                for record in consumer.consume(1000, timeout=1):
+                    assert record.error() is None
+                    place = f"{name}-{record.partition()}:{record.offset()}"
+                    key, value = record.key().decode(), record.value()
+                    yield Message(key, value, record.timestamp()[1], place)
                     last = time.monotonic()

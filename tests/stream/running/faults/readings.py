@@ -1,12 +1,14 @@
 """Readings without end, with planted bursts, and the thread that sends them."""
 
 import json
+import os
 import threading
 import time
 
 import numpy as np
 import pandas as pd
 
+SEED = int(os.environ.get("FAULTS_SEED", "1"))
 SENSORS = 40
 TURNS = 60  # readings of each sensor in a block
 BLOCK = SENSORS * TURNS
@@ -95,16 +97,16 @@ class Stored:
         self.flushed = set()
         self.columns = {name: [] for name in (*CHANNELS, "sensor", "event_ms", "id")}
 
-    def add(self, one):
-        if one.event_ms == self.flush_ms:
-            self.flushed.add(one.key)
+    def add(self, message):
+        if message.event_ms == self.flush_ms:
+            self.flushed.add(message.key)
             return
-        content = json.loads(one.value)
+        content = json.loads(message.value)
         for name in CHANNELS:
             self.columns[name].append(content[name])
         self.columns["sensor"].append(content["sensor"])
-        self.columns["event_ms"].append(one.event_ms)
-        self.columns["id"].append(one.id)
+        self.columns["event_ms"].append(message.event_ms)
+        self.columns["id"].append(message.id)
 
     @property
     def complete(self):

@@ -1,33 +1,28 @@
 """Processes are killed or stopped while readings flow; nothing is lost, invented or changed.
 
 `make faults`: both queues at once, for FAULTS_MINUTES, and until there were FAULTS_KILLS kills and
-FAULTS_READINGS readings. FAULTS_SEED plays another one. CI has `test_faults.py`, one folder up.
+FAULTS_READINGS readings. FAULTS_SEED plays another one. CI has `test_short.py`.
 """
 
-import json
 import os
-import sys
 import time
 from contextlib import ExitStack
 from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
-import yaml
 
 from workbench import alerts as alerts_room
-from workbench import detectors
 from workbench import services as room
 from workbench.services import offload
-from workbench.stream.promotion_log import add_package
 from workbench.stream.running import session
 
-from .judging import Scores, check_alerts, check_delivered, detected
+from .jobs import await_checkpoint, make_package, stream_file, told, until
+from .judging import check_delivered, judge_job
 from .memory import Memory
 from .queues import KafkaQueue, PulsarQueue
-from .readings import CHANNELS, LATENESS_MS, Flow, Stored, block, check_sent
+from .readings import SEED, Flow, block
 from .victims import (
     Program,
     Serving,
@@ -43,67 +38,20 @@ IS_ASKED_FOR = "FAULTS_MINUTES" in os.environ
 MINUTES = float(os.environ.get("FAULTS_MINUTES", "110"))
 KILLS = int(os.environ.get("FAULTS_KILLS", "100"))
 READINGS = int(os.environ.get("FAULTS_READINGS", "5000000"))
-SEED = int(os.environ.get("FAULTS_SEED", "1"))
 RATE = READINGS / (MINUTES * 60 * 0.95)  # of all queues together
-QUIET_S = 60  # a topic that gives nothing for so long has ended
-
-
-def told(text):
-    sys.stderr.write(f"{text}\n")
-
-
-def stream_file(queue, folder, url):
-    content = {
-        "topic": queue.topic, "scores": queue.scores, "alerts": queue.alerts, "sensor": "sensor",
-        "channels": CHANNELS, "window": 4, "lateness_s": LATENESS_MS / 1000,
-        "routes": {"shift": {"to": "webhook", "url": url, "wait_s": 0, "every_s": 0}},
-    }  # fmt: skip
-    # a second try has the alerts' ids of the first, and no journal of what that delivered
-    path = folder / f"faults-{queue.service}-{os.urandom(2).hex()}.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-def make_package(folder):
-    history = pd.concat([block(SEED, number)[0] for number in range(4)])
-    history = history.assign(time=pd.to_datetime(history["event_ms"], unit="ms", utc=True))
-    calm = history[(history[CHANNELS] < 5).all(axis=1)]
-    spec = {"name": "robust_z", "window": 4, "channels": CHANNELS}
-    detector = detectors.fit(spec, calm, sensor="sensor", time="time")
-    rule = detectors.EpisodeRule(2, 3, 4)
-    detectors.save(detector, folder, threshold=3.5, rule=rule, training={})
-    return add_package(folder)
 
 
 def begin(stack, queue, folder, url, package):
     """Start all that follows a queue's topic, then the readings."""
     queue.make()
-    path = stream_file(queue, folder, url)
+    route = {"to": "webhook", "url": url, "wait_s": 0, "every_s": 0}
+    path = stream_file(queue, folder, routes={"shift": route})
     notifier = Program("notifier", "alerts", "run", path, log=folder / f"{path.stem}.log")
     stack.callback(notifier.end)
     notifier.start()
     until(lambda: all(one.backlog is not None for one in alerts_room.route_status(path)))
     session.submit(path, position="earliest", package=package)
     return SimpleNamespace(queue=queue, job=path.stem, notifier=notifier, path=path)
-
-
-def until(true, seconds=240):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-def await_checkpoint(job):
-    """Wait until the job completes another checkpoint: then it has recovered."""
-    deadline, before = time.monotonic() + 300, None
-    while time.monotonic() < deadline:
-        now = session.status(job)
-        before = now if before is None or before.job != now.job else before
-        if now.state == "RUNNING" and now.checkpoints > before.checkpoints:
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"the job does not recover: {now}")
 
 
 def kinds(lines, server, rng):
@@ -119,7 +67,7 @@ def kinds(lines, server, rng):
         **{f"kill {name}": partial(kill, name) for name in queues},
         **{f"kill notifier of {line.job}": line.notifier.kill for line in lines},
         "kill serve": server.kill_and_ask,
-        "restart s3": partial(restart_s3, PulsarQueue.topic),
+        "restart s3": partial(restart_s3, lines[0].queue.topic),
         **{
             f"pause {name}": lambda name=name: pause(name, rng.uniform(2, longest_s[name]))
             for name in services
@@ -198,8 +146,8 @@ def start_flows(stack, lines, folder):
     until(lambda: lines[0].flow.sent > len(early))
     for line in lines:
         await_checkpoint(line.job)
-    offload(PulsarQueue.topic)
-    server = Serving('"faults-in"', early, folder / "serve.log")
+    offload(lines[0].queue.topic)
+    server = Serving(lines[0].queue.topic, early, folder / "serve.log")
     stack.callback(server.end)
     server.start()
     server.check()
@@ -230,32 +178,10 @@ def flow_through(faults, lines, server):
 
 def judge(line, target, folder, package):
     """Compare what a job and its notifier made of a topic with the batch path."""
-    queue, flow = line.queue, line.flow
-    stored = Stored(flow.flush_ms)
-    for message in queue.read(queue.topic, QUIET_S):
-        stored.add(message)
-        if stored.complete:
-            break
-    frame = stored.frame()
-    twice = check_sent(frame, flow)
-    expected = detected(folder, frame)
-    scores = Scores(frame, expected.scores, flow.flush_ms)
-    for message in queue.read(queue.scores, QUIET_S):
-        scores.add(message.value)
-        if scores.complete:
-            break
-    assert scores.complete, f"{(~scores.is_there).sum()} readings have no score"
-    time.sleep(6)  # a checkpoint later, an invented alert would be there
-    messages = [json.loads(message.value) for message in queue.read(queue.alerts, 8)]
-    alerts = check_alerts(queue.topic, messages, expected.episodes, flow.planted, package)
+    outcome = judge_job(line.queue, line.flow, folder, package)
     line.notifier.keep()
     until(lambda: all(one.backlog == 0 for one in alerts_room.route_status(line.path)))
-    check_delivered(target.alerts.get(line.job, {}), alerts, messages)
+    check_delivered(target.alerts.get(line.job, {}), outcome.alerts, outcome.messages)
     restarts = session.status(line.job).restarts
     session.stop(line.job, with_savepoint=False)
-    told(
-        f"{line.job}: {len(frame)} readings ({twice} sent twice by the client), "
-        f"{len(flow.planted)} planted bursts, {restarts} restarts of the last job, "
-        f"{len(alerts)} alerts in {len(messages)} messages, each delivered, none lost or "
-        f"invented; {scores.messages} scores, in order"
-    )
+    told(f"{line.job}: {outcome.summary}; each delivered; {restarts} restarts of the last job")

@@ -165,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
 class Serving(Program):
     """`workbench serve --live`, and a client that knows the right answer."""
 
-    def __init__(self, table, frame, log):
+    def __init__(self, topic, frame, log):
         with socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -174,6 +174,7 @@ class Serving(Program):
         last_ms = int(frame["event_ms"].max()) - 1_000  # behind it are others' readings, too
         frame = frame[frame["event_ms"] <= last_ms]
         until = pd.Timestamp(last_ms, unit="ms").isoformat() + "Z"
+        table = '"' + topic.split("/")[-1] + '"'
         what = "distinct sensor, epoch_ms(event_time), pressure_bar, flow_l_min"
         which = f"event_time <= timestamptz '{until}'"
         self.text = f"select {what} from {table} where {which}"  # noqa: S608
