@@ -11,10 +11,13 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from textwrap import wrap
 from typing import Any
 
 _BLOCKS = "·▁▂▃▄▅▆▇█"
 _ROWS = 20  # of a table, shown
+_CELL = 60  # letters in a line of a cell: a sentence in a table goes on below
 _LEFT = 'style="text-align:left"'
 
 
@@ -83,10 +86,14 @@ class Card:
 
     def _lines(self) -> Iterable[str]:
         head, shown, more = self._cells()
-        widths = [max(map(len, column)) for column in zip(head, *shown, strict=True)]
-        for row in [head, *shown] if head else []:
-            padded = (f"{cell:<{wide}}" for cell, wide in zip(row, widths, strict=True))
-            yield "  " + "  ".join(padded).rstrip()
+        rows = [[wrap(cell, _CELL) or [""] for cell in row] for row in [head, *shown] if head]
+        widths = [
+            max(len(line) for cell in cells for line in cell) for cells in zip(*rows, strict=True)
+        ]
+        for row in rows:
+            for parts in zip_longest(*row, fillvalue=""):
+                padded = (f"{part:<{wide}}" for part, wide in zip(parts, widths, strict=True))
+                yield "  " + "  ".join(padded).rstrip()
         if more:
             yield f"  {more}"
 

@@ -53,6 +53,20 @@ def test_the_text_says_what_the_html_says():
     assert "<p>and 2 more</p>" in html
 
 
+def test_a_sentence_in_a_table_goes_on_below_and_pushes_no_column_off_the_terminal():
+    sentence = "of 19,251 readings, " * 9
+    rows = [{"check": "parity", "found": sentence, "wanted": "all"}, {"check": "fits"}]
+    card = Card("gate", "plant", {}, rows)
+
+    _, head, first, *rest = card.text().splitlines()
+
+    assert first.startswith("  parity  of 19,251 readings, of 19,251")
+    assert first.endswith("  all")
+    assert " ".join([first[10:-5], *rest[:-1]]).split() == sentence.split()
+    assert max(map(len, [head, first, *rest])) < 80
+    assert rest[-1].split() == ["fits", "-", "-"]
+
+
 def test_a_report_keeps_every_word_of_a_card():
     html, _ = shown(Pump())
 
