@@ -36,8 +36,9 @@ test: lint  ## everything that CI runs: what starts servers, and the rest in the
 
 # Brokers, JobManagers and kernels share two cores here, and some die at random moments on purpose: a
 # live test that fails is tried once more, and `-ra` names it. What is quick has no second try.
+# Three at a time, since they wait for servers about as long as they compute.
 live: setup  ## the tests that start servers, Flink, kernels, or take seconds
-	$(BIN)/python -m pytest -p tests.scheduling -n 2 --dist loadfile --reruns 1 -m "$(LIVE)" tests
+	$(BIN)/python -m pytest -p tests.scheduling -n 3 --dist loadfile --reruns 1 -m "$(LIVE)" tests
 
 beside: setup  # gives way to the live tests
 	nice -n 5 $(MAKE) --jobs=1 quick core
