@@ -272,14 +272,14 @@ def test_two_hundred_columns_are_proposed_and_read_in_a_few_words(export):
     assert len(str(refused(path))) < 800
 
 
-@pytest.mark.parametrize(("code", "told"), [(-999, 1), (9999, 1), (-998, 0)])
-def test_a_value_that_may_say_missing_is_asked_about(code, told):
+@pytest.mark.parametrize(("code", "count"), [(-999, 1), (9999, 1), (-998, 0)])
+def test_a_value_that_may_say_missing_is_asked_about(code, count):
     bars = [code if row % 5 == 0 else 5.5 for row in range(20)]
     frame = pd.DataFrame({"time": pd.date_range(TIMES[0], periods=20, freq="s"), "bar": bars})
 
     remarks = look(frame, time="time", values=["bar"]).remarks
 
-    assert list(remarks) == told * [
+    assert list(remarks) == count * [
         f"bar is {code} in 4 of 20 readings: if that says that there is none, --missing {code}"
     ]
 
