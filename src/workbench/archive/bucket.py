@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import fsspec
 from fsspec.asyn import FSTimeoutError, sync_teardown
@@ -18,12 +16,12 @@ from workbench import files
 from workbench.archive.storage import s3
 from workbench.archive.storage.collector import paused
 from workbench.archive.storage.listing import Item, Listing
+from workbench.archive.storage.ordered import in_order
 from workbench.endpoints import endpoints, located
 from workbench.errors import ArchiveError, TimesError
 from workbench.times import instant_ms
 
-_T = TypeVar("_T")
-_R = TypeVar("_R")
+Chunk = bytes | memoryview  # of an object, read only
 _ETAGS = ("ETag", "etag", "md5", "sha256")
 _MOST_FALLBACKS = 3  # of the quicker client: each costs a read its time twice
 
@@ -151,6 +149,10 @@ class Bucket:
         ArchiveError
             If they cannot be read.
         """
+        data = self._view(key, start, stop)
+        return data if isinstance(data, bytes) else data.tobytes()
+
+    def _view(self, key: str, start: int, stop: int | None) -> Chunk:
         path, fs = f"{self.root}/{key}", self.connected()
         try:
             data = self._read_by_store(path, start, stop)
@@ -165,7 +167,7 @@ class Bucket:
         self.traffic.add(fetched=1, size=len(data))
         return data
 
-    def _read_by_store(self, path: str, start: int, stop: int | None) -> bytes | None:
+    def _read_by_store(self, path: str, start: int, stop: int | None) -> Chunk | None:
         if self.store is None or not s3.is_usable() or not s3.is_plain(path):
             return None
         if (start and stop is None) or self.traffic.fallbacks >= _MOST_FALLBACKS:
@@ -220,7 +222,7 @@ class Bucket:
 
     def read_ahead(
         self, spans: Iterable[tuple[str, int, int]], *, ahead: int = 4
-    ) -> Iterator[bytes | ArchiveError]:
+    ) -> Iterator[Chunk | ArchiveError]:
         """Yield the bytes of each (key, start, stop), in order, `ahead` requests in parallel.
 
         A span that cannot be read yields its error, so that the reader may go on to the next.
@@ -228,9 +230,9 @@ class Bucket:
         self.connected()  # now, and not with the first span: that would be damage, and skipped
         return in_order(lambda span: self._try(*span), spans, workers=ahead)
 
-    def _try(self, key: str, start: int, stop: int) -> bytes | ArchiveError:
+    def _try(self, key: str, start: int, stop: int) -> Chunk | ArchiveError:
         try:
-            return self.read(key, start, stop)
+            return self._view(key, start, stop)
         except ArchiveError as err:
             return err
 
@@ -276,29 +278,6 @@ def _listed(bucket: Bucket) -> Listing:
         for path, info in listing.items()
     ]
     return Listing.of(sorted(items, key=lambda item: item.key))
-
-
-def in_order(
-    function: Callable[[_T], _R], items: Iterable[_T], *, workers: int, ahead: int | None = None
-) -> Iterator[_R]:
-    """Yield function(item) of every item, in order, `workers` at a time.
-
-    So many results may wait to be taken: `ahead`, None is as many as workers.
-    """
-    most = ahead or workers
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="archive")
-    waiting: deque[Future[_R]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > most:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        # never wait here: the garbage collector may close this generator inside a thread's start,
-        # where joining another thread is a deadlock
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def open_bucket(url: str, **options: Any) -> Bucket:

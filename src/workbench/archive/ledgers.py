@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from workbench.archive.bucket import Bucket
+from workbench.archive.bucket import Bucket, Chunk
 from workbench.archive.format import (
     blocks,
     codecs,
@@ -176,7 +176,7 @@ def _scan(
     ledger: Ledger,
     block: Block,
     stop: int,
-    got: Iterator[bytes | ArchiveError],
+    got: Iterator[Chunk | ArchiveError],
     damage: Damage,
 ) -> Iterator[tuple[int, Bytes, Ints]]:
     """Yield (position of the data, data, rows of whole entries) of one block."""
@@ -205,7 +205,7 @@ class _Scanner:
         self.expected = block.first_entry
         self.padding = -1  # where it starts
 
-    def take(self, span: tuple[int, int], chunk: bytes | ArchiveError) -> tuple[int, Bytes, Ints]:
+    def take(self, span: tuple[int, int], chunk: Chunk | ArchiveError) -> tuple[int, Bytes, Ints]:
         if isinstance(chunk, ArchiveError):
             raise chunk
         start, stop = span

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from workbench.archive import messages as msg
 from workbench.archive.access import Access
-from workbench.archive.bucket import in_order
 from workbench.archive.compaction import Place, newest_by_key, newest_places
 from workbench.archive.delivery import Delivery, Transaction, ends_of_transactions, of_topic
 from workbench.archive.facts import (
@@ -33,6 +32,7 @@ from workbench.archive.ledgers import (
 from workbench.archive.selection import Selection
 from workbench.archive.statistics import READER, Statistics
 from workbench.archive.storage.ledger import Ledger
+from workbench.archive.storage.ordered import in_order
 from workbench.archive.values.custom import custom_decoder, custom_values
 from workbench.archive.values.decoding import Decoder, make_decoder, open_values
 from workbench.archive.values.encoded import encoded_values

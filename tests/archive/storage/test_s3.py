@@ -1,6 +1,7 @@
 """What is listed and read by the quicker client is what s3fs lists and reads."""
 
 import multiprocessing
+from collections import Counter
 
 import pytest
 
@@ -172,6 +173,23 @@ def test_a_client_that_fails_is_asked_three_times_and_no_more(serving, objects):
         assert bucket.traffic.fallbacks == 3
         assert str(bucket.traffic).endswith(", 3 asked twice")
         assert endpoint.requests()["get"] >= 3 + 8
+
+
+def test_what_botocore_knows_of_s3_is_shared_and_credentials_are_not(serving, objects):
+    with serving(objects) as endpoint:
+        first, second = (
+            open_bucket("s3://b/root", endpoint_url=endpoint.url, key=name, secret="s", token=name)  # noqa: S106
+            for name in ("one", "two")
+        )
+        for bucket, name in ((first, "one"), (second, "two")):
+            bucket.list()
+            before = endpoint.requests()
+            assert bucket.read("plain") == b"plain"
+            assert Counter(endpoint.requests()) - Counter(before) == {"get": 1, f"token {name}": 1}
+
+        loaders = {id(each.fs.session.get_component("data_loader")) for each in (first, second)}
+        assert len(loaders) == 1
+        assert first.fs.session is not second.fs.session
 
 
 def test_an_object_that_is_missing_is_no_failure_of_the_client(serving, objects):

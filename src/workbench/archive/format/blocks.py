@@ -45,7 +45,7 @@ MORE, END, PADDED, GAP, TOO_LONG = range(5)
 
 
 def check_header(
-    header: bytes, *, key: str, offset: int, block_bytes: int, first_entry: int
+    header: bytes | memoryview, *, key: str, offset: int, block_bytes: int, first_entry: int
 ) -> None:
     """Raise unless the block at byte `offset` of `key` starts as the index says.
 

@@ -30,8 +30,9 @@ import pyarrow.compute as pc
 import pyarrow_hotfix  # noqa: F401 - a file could name code to run (CVE-2023-47248)
 
 from workbench import files
-from workbench.archive.bucket import Bucket, in_order
+from workbench.archive.bucket import Bucket
 from workbench.archive.storage.listing import Item
+from workbench.archive.storage.ordered import in_order
 from workbench.arrays import Ints
 from workbench.endpoints import home
 from workbench.errors import ArchiveError
