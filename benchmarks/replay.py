@@ -1,6 +1,6 @@
 """How fast offloaded history is read: this reader against Pulsar's own Python client.
 
-    python benchmarks/replay.py [--quick] [--json]
+    python benchmarks/replay.py [--quick] [--json] [--alone]
 
 Starts the services, sends 1,000,000 JSON, Avro and raw messages (LZ4, in batches, about 75 bytes
 each), reads each topic with the client's Reader from bookies, offloads it, reads it with the Reader
@@ -9,19 +9,23 @@ its own: `read()`, for raw messages `messages()`; JSON by `batches()` too.
 
 The archive's figures are the best of five, after one reading that warms caches (compiled code is
 loaded from numba's cache; the very first call compiles, and is reported as `first_call_s`).
-Readings on one core and on two take turns. The Reader reads once. Beside the rate stands the
-processor time of the reading process, which other work on the machine disturbs less; the broker's
-is not in it.
+Readings on one core and on two take turns; those on two have processes, which the reading that
+warms starts (`processes=True`): their processor time is counted, their memory is not. The Reader
+reads once. Beside the rate stands the processor time of the reading process, which other work on
+the machine disturbs less; the broker's is not in it.
 
 `s3` is s3proxy; `s3, stand-in` an endpoint that is no slower than what reads from it, with 0 and
-with 20 ms a request (`benchmarks/stand_in_s3.py`). Protobuf and encrypted messages are of ledgers
-that `benchmarks/made_ledgers.py` makes: no Reader beside them.
+with 20 ms a request (`benchmarks/stand_in_s3.py`). Ideal with 20 ms is the time with 0 ms and twice
+20 ms: the listing and the first range wait for one another, all else may come beside decoding.
+Protobuf and encrypted messages are of ledgers that `benchmarks/made_ledgers.py` makes: no Reader
+beside them. `--alone` measures two cores and the stand-in on such ledgers, and starts no services.
 
 `--json` prints one object: `json_rate`, `avro_rate`, `messages_rate` (messages/s from the folder,
 on one core), `json_ratio`, `avro_ratio`, `messages_ratio` (against the Reader from tiered storage),
 `two_core_ratio` (JSON), `s3_to_folder`, `s3_20ms_to_folder` (the stand-in's rate over the folder's,
-JSON), `protobuf_rate`, `encrypted_rate` (messages/s, on one core), `peak_mib` (of `batches()`,
-Python and libraries included), `first_call_s`.
+JSON), `s3_20ms_to_ideal` (its time over the ideal one), `protobuf_rate`, `encrypted_rate`
+(messages/s, on one core), `peak_mib` (of `batches()`, Python and libraries included),
+`first_call_s`.
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from made_ledgers import write_encrypted, write_protobuf
+from made_ledgers import write_encrypted, write_json, write_protobuf
 from stand_in_s3 import serving
 
 KINDS = ("json", "avro", "bytes")
@@ -182,11 +186,12 @@ def measure_archive(how: str, topic: str, url: str, cores: str, schemas: str) ->
     for turn in range(1 + ROUNDS):
         for count in map(int, cores.split(",")):
             os.sched_setaffinity(0, allowed[:count])  # threads started from here on have it too
-            began, used = time.perf_counter(), time.process_time()
+            began, used = time.perf_counter(), processor_s()
             keys = Path(url) / "keys" if (Path(url) / "keys").is_dir() else None
-            history = archive.open(url, workers=count, schemas=schemas, keys=keys).topic(topic)
+            ways = {"workers": count, "processes": count > 1}
+            history = archive.open(url, schemas=schemas, keys=keys, **ways).topic(topic)
             rows = take(history, how)
-            taken = time.perf_counter() - began, time.process_time() - used
+            taken = time.perf_counter() - began, processor_s() - used
             if turn:
                 best[str(count)] = min(taken, best.get(str(count), taken))
             else:
@@ -194,6 +199,14 @@ def measure_archive(how: str, topic: str, url: str, cores: str, schemas: str) ->
     print(
         json.dumps({n: {**figures(*taken, rows), "first_s": first_s} for n, taken in best.items()})
     )
+
+
+def processor_s() -> float:
+    """Return the processor time of this process, and of those that read for it."""
+    from workbench.archive.processes.pool import POOL
+
+    spent = [Path(f"/proc/{pid}/schedstat").read_text() for pid in POOL.pids()]
+    return time.process_time() + sum(int(text.split()[0]) for text in spent) / 1e9
 
 
 def take(topic, how: str) -> int:
@@ -206,7 +219,12 @@ def take(topic, how: str) -> int:
 def figures(seconds: float, used: float, rows: int) -> dict[str, float]:
     """Return a measurement: messages/s, processor time in us per message, peak memory in MiB."""
     peak_kib = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]
-    return {"rate": rows / seconds, "cpu_us": used / rows * 1e6, "peak_mib": int(peak_kib) / 1024}
+    return {
+        "rate": rows / seconds,
+        "rows": rows,
+        "cpu_us": used / rows * 1e6,
+        "peak_mib": int(peak_kib) / 1024,
+    }
 
 
 def run(*arguments: str) -> dict[str, dict[str, float]]:
@@ -279,6 +297,35 @@ def measure_stand_in(topic: str, folder: str, schemas: str) -> dict[str, dict[st
     return figures
 
 
+def measure_alone(count: int) -> dict[str, float]:
+    """Return what needs no services: two cores, and S3 by the stand-in."""
+    topic = "persistent://public/default/t"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["WORKBENCH_HOME"] = f"{folder}/workbench"
+        bucket, schemas = Path(folder) / "bucket", Path(folder) / "schemas.json"
+        bucket.mkdir()
+        write_json(bucket, payloads("json", count), 1)
+        registered = {topic: [{"version": 0, "type": "JSON", "schema": RECORD}]}
+        schemas.write_text(json.dumps(registered))
+        os.environ |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+        by_cores = run("--archive", "read", topic, str(bucket), "1,2", str(schemas))
+        ways = {"folder": by_cores["1"], "folder, 2 cores": by_cores["2"]}
+        ways |= measure_stand_in(topic, str(bucket), str(schemas))
+    return ratios(ways)
+
+
+def ratios(ways: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return the ratios of ways to read the JSON messages."""
+    rate, rows = ways["folder"]["rate"], ways["folder"]["rows"]
+    s3, s3_20ms = ways["s3, stand-in"]["rate"], ways["s3, stand-in, 20 ms"]["rate"]
+    return {
+        "two_core_ratio": ways["folder, 2 cores"]["rate"] / rate,
+        "s3_to_folder": s3 / rate,
+        "s3_20ms_to_folder": s3_20ms / rate,
+        "s3_20ms_to_ideal": (rows / s3_20ms) / (rows / s3 + 2 * 0.020),
+    }
+
+
 def measure_made(count: int) -> dict[str, dict[str, dict[str, float]]]:
     """Return what reading ledgers takes that no broker had."""
     figures = {}
@@ -304,9 +351,7 @@ def summary(figures: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]
         "json_ratio": against["json"],
         "avro_ratio": against["avro"],
         "messages_ratio": against["bytes"],
-        "two_core_ratio": figures["json"]["folder, 2 cores"]["rate"] / rates["json"],
-        "s3_to_folder": figures["json"]["s3, stand-in"]["rate"] / rates["json"],
-        "s3_20ms_to_folder": figures["json"]["s3, stand-in, 20 ms"]["rate"] / rates["json"],
+        **ratios(figures["json"]),
         "protobuf_rate": figures["protobuf"]["folder"]["rate"],
         "encrypted_rate": figures["encrypted"]["folder"]["rate"],
         "peak_mib": figures["json"]["folder, batches()"]["peak_mib"],
@@ -324,6 +369,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="100,000 messages, not 1,000,000")
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--alone", action="store_true", help="what needs no services, as JSON")
     parser.add_argument("--reader", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--archive", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -331,6 +377,8 @@ def main() -> None:
         measure_reader(*options.reader)
     elif options.archive:
         measure_archive(*options.archive)
+    elif options.alone:
+        print(json.dumps(measure_alone(100_000 if options.quick else 1_000_000)))
     else:
         with tempfile.TemporaryDirectory() as folder:
             os.environ.setdefault("WORKBENCH_HOME", str(Path(folder) / "workbench"))

@@ -25,6 +25,8 @@ class Access:
         Whether every entry's checksum is compared.
     workers
         Threads that decompress and decode.
+    processes
+        Whether processes do so beside them: at once, when they are worth it (None), or never.
     skip_damaged
         Whether to go on after damage; `Topic.damage` then lists what was skipped.
     misfits
@@ -40,6 +42,7 @@ class Access:
     bucket: Bucket
     verify: bool = True
     workers: int = 1
+    processes: bool | None = None
     skip_damaged: bool = False
     misfits: str = "error"
     decryption: Decryption | None = field(default=None, repr=False)

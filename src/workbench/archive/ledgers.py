@@ -299,11 +299,11 @@ def _checksums(data: Bytes, start: int, end: int) -> str:
     return f"CRC32C is {e.crc32c(data, start + 6, end):08x}, expected {stored:08x}"
 
 
-def groups(entries: Entries) -> Iterator[Entries]:
-    """Yield the entries in groups that stay within GROUP_BYTES when decompressed."""
+def groups(entries: Entries, most_bytes: int = GROUP_BYTES) -> Iterator[Entries]:
+    """Yield the entries in groups that stay within so many bytes when decompressed."""
     rows = entries.heads
     weight = np.maximum(rows[:, e.RAW_SIZE], 0) + 104 * np.maximum(rows[:, e.BATCH], 1)
-    share = (np.cumsum(weight) - weight) // GROUP_BYTES
+    share = (np.cumsum(weight) - weight) // most_bytes
     cuts = np.flatnonzero(np.diff(share)) + 1
     for part in np.split(rows, cuts):
         if len(part):

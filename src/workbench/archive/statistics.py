@@ -30,6 +30,14 @@ READER = "workbench.archive 2"  # raise it when the same bytes would give other 
 Bounds = list[int]  # smallest, largest of each of BY, ms; empty for no messages
 
 
+def bounds_of(messages: Messages) -> Bounds:
+    """Return the bounds of the times of messages."""
+    if not messages.table.shape[1]:
+        return []
+    both = [times(messages, by) for by in BY]
+    return [int(bound) for times_ms in both for bound in (times_ms.min(), times_ms.max())]
+
+
 class Statistics:
     """What is known of the ledgers of one topic, or partition, of an archive."""
 
@@ -54,13 +62,13 @@ class Statistics:
 
     def meet(self, messages: Messages) -> None:
         """Take note of messages, all that some entries of a ledger hold."""
-        if not messages.table.shape[1]:
+        self.add(messages.entries.ledger, bounds_of(messages))
+
+    def add(self, ledger: Ledger, bounds: Bounds) -> None:
+        """Take note of the bounds of messages that a ledger holds."""
+        if not bounds:
             return
-        bounds = []
-        for by in BY:
-            times_ms = times(messages, by)
-            bounds += [int(times_ms.min()), int(times_ms.max())]
-        name = _name(messages.entries.ledger)
+        name = _name(ledger)
         with self._lock:
             before = self._met.get(name, bounds)
             pairs = zip(before, bounds, strict=True)

@@ -29,16 +29,16 @@ from workbench.archive.ledgers import (
     read_entries,
     read_messages,
 )
+from workbench.archive.processes.recipe import Recipe
+from workbench.archive.processes.sharing import MostBytes, few_bytes, shared
 from workbench.archive.selection import Selection
 from workbench.archive.statistics import READER, Statistics
 from workbench.archive.storage.ledger import Ledger
-from workbench.archive.storage.ordered import in_order
 from workbench.archive.values.custom import custom_decoder, custom_values
 from workbench.archive.values.decoding import Decoder, make_decoder, open_values
-from workbench.archive.values.encoded import encoded_values
-from workbench.archive.values.primitives import KeyValue
+from workbench.archive.values.primitives import UNITS, KeyValue
 from workbench.archive.values.schemas import Schema
-from workbench.archive.values.survey import infer_fields, time_unit
+from workbench.archive.values.survey import first_values, infer_fields, time_unit
 from workbench.archive.values.versions import Values
 from workbench.archive.writing.output import resize
 from workbench.arrays import Ints
@@ -47,7 +47,6 @@ from workbench.errors import ArchiveError
 from workbench.times import Time
 
 _T = TypeVar("_T")
-_SAMPLE = 1000  # messages of a ledger looked at where JSON has no schema
 _CARD_BYTES = 32 << 20  # of a topic, up to which its messages are read to be shown
 
 
@@ -118,7 +117,7 @@ class Topic(HasCard):
         ArchiveError
             If anything is wrong with the bytes of any ledger read.
         """
-        found = self._run(Selection.of(start, stop, by), msg.record_batch)
+        found = self._run(Selection.of(start, stop, by), msg.record_batch, recipe=Recipe())
         return pa.Table.from_batches(list(found), schema=msg.SCHEMA)
 
     def read(
@@ -149,7 +148,8 @@ class Topic(HasCard):
             If a value does not fit the schema, or anything is wrong with the bytes.
         """
         decoder = self.decoder(columns)
-        found = self._run(self._selection(start, stop, by, compacted), decoder.record_batch)
+        selection = self._selection(start, stop, by, compacted)
+        found = self._run(selection, decoder.record_batch, recipe=self._recipe(columns))
         return pa.Table.from_batches(list(found), schema=decoder.schema)
 
     def batches(
@@ -206,7 +206,8 @@ class Topic(HasCard):
             To go on with, where an earlier call stopped in the middle of a chunked message.
         """
         build = self.decoder(columns).record_batch
-        return self._run(selection, build, ledgers=ledgers, delivery=delivery)
+        recipe = self._recipe(columns)
+        return self._run(selection, build, recipe=recipe, ledgers=ledgers, delivery=delivery)
 
     def times(self, by: str = "event_time") -> Ints:
         """Return the time of every message, ms since 1970, in the broker's order.
@@ -288,6 +289,12 @@ class Topic(HasCard):
         """Return what turns messages into the columns that `read` gives."""
         return make_decoder(self.open_values, columns, self._misfit)
 
+    def _recipe(self, columns: list[str] | None) -> Recipe | None:
+        """Return what `decoder` decodes by, None where that is the caller's own."""
+        if custom_decoder(self.access.decoders, self.name, self.versions) is not None:
+            return None
+        return Recipe(schemas=tuple(self.schemas()), columns=columns, unit=self.unit or UNITS[0])
+
     def _misfit(self, messages: Messages, row: int, what: str) -> None:
         """Raise, or note the row where misfits are kept as nulls."""
         error = ArchiveError(
@@ -303,22 +310,12 @@ class Topic(HasCard):
         """Yield values of the first and the last ledger."""
         ends = {ledger.key: ledger for ledger in (self.ledgers[0], self.ledgers[-1])}
         for ledger in ends.values():
-            left = _SAMPLE
-            for entries in self.entries([ledger], self.delivery()):
-                values = encoded_values(read_messages(entries, Damage(skip=True)))
-                filled = np.flatnonzero(values.sizes >= 0)[:left]
-                yield from (values.value(int(i)) or b"" for i in filled)
-                left -= len(filled)
-                if left <= 0:
-                    break
+            yield from first_values(self.entries([ledger], self.delivery()))
 
     def manifest(
         self, start: Time = None, stop: Time = None, by: str = "event_time"
     ) -> dict[str, Any]:
-        """Return what a read of [start, stop) is made of, as JSON-able values.
-
-        Objects with key, etag, size, first and last message id; the reader's version.
-        """
+        """Return what a read of [start, stop) is made of as JSON-able values, objects and all."""
         return {
             "topic": self.name,
             "archive": self.access.bucket.url,
@@ -340,21 +337,23 @@ class Topic(HasCard):
         selection: Selection,
         build: Callable[[Messages], _T],
         *,
+        recipe: Recipe | None = None,
         ledgers: list[Ledger] | None = None,
         delivery: Delivery | None = None,
     ) -> Iterator[_T]:
-        """Yield build(messages) of the selected messages, in order, on the archive's workers."""
+        """Yield build(messages), which a `recipe` may tell, of those selected, on all workers."""
         self.access.check_complete(self.name)
         statistics = Statistics(self.access.bucket.url, self.name)
         asked = self.ledgers if ledgers is None else ledgers
         read = [ledger for ledger in asked if statistics.may_hold(ledger, selection)]
         task = partial(self._build, selection, build, statistics)
+        recipe = recipe and replace(recipe, selection=selection)
         delivery = delivery or self.delivery()
         skipped = len(self.damage.errors)
         self.impossible = []
-        entries = self.entries(read, delivery)
-        workers = self.access.workers
-        yield from map(task, entries) if workers == 1 else in_order(task, entries, workers=workers)
+        yield from shared(
+            task, partial(self.entries, read, delivery), recipe, statistics, self.access
+        )
         self.undecided, self.unfinished = delivery.undecided, delivery.unfinished
         warn_of_times(self.impossible)
         # a chunked message may need the ledger before its own, a transaction may end in a later one
@@ -362,13 +361,15 @@ class Topic(HasCard):
         if complete and not delivery.has_chunks:
             statistics.keep(read)
 
-    def entries(self, ledgers: list[Ledger], delivery: Delivery) -> Iterator[Entries]:
+    def entries(
+        self, ledgers: list[Ledger], delivery: Delivery, most_bytes: MostBytes = few_bytes
+    ) -> Iterator[Entries]:
         """Yield the entries that hold messages, verified, a few MiB at a time."""
         bucket, verify = self.access.bucket, self.access.verify
         for entries in read_entries(bucket, ledgers, verify=verify, damage=self.damage):
             delivered = delivery.deliver(entries)
             if len(delivered.heads):
-                yield from groups(delivered)
+                yield from groups(delivered, most_bytes())
 
     def delivery(self) -> Delivery:
         """Return what decides which entries are messages, with nothing met yet."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from workbench.archive import messages as msg
-from workbench.archive.ledgers import Messages
+from workbench.archive.ledgers import Damage, Entries, Messages, read_messages
 from workbench.archive.statistics import FieldKinds
 from workbench.archive.storage.ledger import Ledger
 from workbench.archive.values.decoding import has_times, open_values, unit_needed
@@ -20,6 +22,21 @@ from workbench.errors import ArchiveWarning
 
 # what a topic gives of its ledgers for each piece of messages, and whether that is for good
 Scan = Callable[[Callable[[Messages], Any], list[Ledger]], tuple[list[Any], bool]]
+
+
+def first_values(batches: Iterable[Entries]) -> Iterator[bytes]:
+    """Yield the values of the first 1,000 messages that have any."""
+    count = _SAMPLE
+    for entries in batches:
+        values = encoded_values(read_messages(entries, Damage(skip=True)))
+        filled = np.flatnonzero(values.sizes >= 0)[:count]
+        yield from (values.value(int(i)) or b"" for i in filled)
+        count -= len(filled)
+        if count <= 0:
+            return
+
+
+_SAMPLE = 1000  # messages of a ledger looked at where JSON has no schema
 
 
 def infer_fields(
