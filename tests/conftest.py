@@ -167,8 +167,8 @@ class StandInRegistry:
     """
 
     def __init__(self, schemas):
-        self.schemas, self.asked, self.login, self.url = schemas, [], "", ""
-        self.trouble = 0
+        self.schemas, self.asked, self.login = schemas, [], ""
+        self.trouble, self._port = 0, 0
         self.page = 503, {"error_code": 50301, "message": "Service Unavailable"}
 
     def answer(self, path, authorization):
@@ -188,9 +188,26 @@ class StandInRegistry:
         is_answer = isinstance(schema, bytes) or "schema" in schema
         return 200, schema if is_answer else {"schema": json.dumps(schema)}
 
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self._port}"
 
-@contextlib.contextmanager
-def _served(registry):
+    def start(self):
+        """Listen: where it did before, if it did."""
+        self._http = ThreadingHTTPServer(("127.0.0.1", self._port), _registry_handler(self))
+        self._port = self._http.server_port
+        loop = {"poll_interval": 0.05}
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs=loop)
+        self._thread.start()
+
+    def stop(self):
+        """Refuse connections, as where the process is gone."""
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+def _registry_handler(registry):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             status, content = registry.answer(self.path, self.headers.get("authorization"))
@@ -204,16 +221,7 @@ def _served(registry):
         def log_message(self, *_):
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    registry.url = f"http://127.0.0.1:{http.server_port}"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield registry
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
+    return Handler
 
 
 @pytest.fixture
@@ -228,7 +236,9 @@ def schema_registry(monkeypatch):
 
         def serve(schemas):
             _fetched.cache_clear()
-            registry = stack.enter_context(_served(StandInRegistry(schemas)))
+            registry = StandInRegistry(schemas)
+            registry.start()
+            stack.callback(registry.stop)
             monkeypatch.setenv("WORKBENCH_SCHEMA_REGISTRY", registry.url)
             return registry
 

@@ -216,6 +216,8 @@ def show_status(names: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{now.stream:16} {now.state:10} {counts}  {now.jobmanager}")
         if now.failure:
             click.echo(f"  last failure: {now.failure}")
+        if now.cause:
+            click.echo(f"  caused by: {now.cause}")
         if now.behind:
             click.echo(f"  {now.behind:,} readings came behind what sums and patterns have passed")
 

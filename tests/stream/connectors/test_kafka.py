@@ -473,6 +473,87 @@ def test_a_job_on_avro_is_the_batch_path(
 
 @pytest.mark.flink
 @pytest.mark.pulsar
+@pytest.mark.timeout(1200)
+def test_while_the_registry_is_away_known_schemas_go_on_and_a_new_one_waits_for_it(
+    cluster, store, package_folder, readings, content, schema_registry
+):
+    names = ("topic", "alerts", "scores", "refused")
+    topics = {name: f"kafka://away-{name}" for name in names}
+    stream = parse_stream("away", content(**topics, record="Reading"))
+    schemas = {3: avro_schema(), 4: avro_schema(NOTES)}
+    running, package = schema_registry(schemas), add_package(package_folder)
+    door.make_topic(stream.topic, partitions=2)
+    halves = readings.head(1_200), readings.iloc[1_200:2_400]
+    scores, refused = Topic(stream.scores), Topic(stream.refused)
+
+    def due_so_far():
+        frame = stream_readings(stream, readable(stream, None))
+        batch = detected(package_folder, frame)
+        return frame, batch, due(frame, batch)
+
+    send_avro(stream.topic, halves[0], schemas[3], 3)
+    *_, first = due_so_far()
+    session.submit(stream, position="earliest", package=package)
+    found = scores.await_more(lambda found: len(found) >= first.sum(), 400)
+    assert len(found) == first.sum(), session.status(stream.name)
+    asked = [*running.asked]
+    send_avro(stream.topic, halves[1], schemas[3], 3)
+    *_, second = due_so_far()
+    running.stop()
+    found = scores.await_more(lambda found: len(found) >= second.sum(), 400)
+    before = session.status(stream.name)
+    send_avro(stream.topic, readings.iloc[2_400:], schemas[4], 4)
+    fallen = _until(lambda: _restarted(stream.name), 300)
+    said = CliRunner().invoke(cli, ["stream", "status", stream.name])
+    running.start()
+    frame, batch, expected = due_so_far()
+    wanted = set(frame["message_id"][expected])
+    found = scores.await_more(lambda found: wanted <= {row["message_id"] for _, row in found}, 400)
+    after = session.status(stream.name)
+    session.stop(stream.name)
+    found = scores.await_more(lambda _: False, 3)
+    wrong = refused.await_more(lambda _: False, 3)
+
+    assert asked.count("/schemas/ids/3") == 2  # the job, and this process
+    assert (before.state, before.restarts) == ("RUNNING", 0)
+    why = "workbench.SchemaRegistry$Silent: the schema registry does not answer: ConnectException"
+    assert fallen.cause == why != fallen.failure
+    assert f"  last failure: {fallen.failure}\n  caused by: {why}\n" in said.output
+    assert after.state == "RUNNING"
+    assert len(frame) == len(readings)
+    scored = {(row["message_id"], row["score"]) for _, row in found}  # some twice: again, alike
+    assert {name for name, _ in scored} == wanted
+    assert len(scored) == len(wanted) > second.sum() > first.sum() > 500
+    by_id = dict(zip(frame["message_id"], batch.scores, strict=True))
+    np.testing.assert_allclose(
+        [np.nan if score is None else score for _, score in scored],
+        [by_id[name] for name, _ in scored],
+        rtol=1e-9,
+    )
+    assert wrong == []
+
+
+def send_avro(topic, frame, schema, number):
+    """Send readings by one schema; `notes` are of those schemas that have them."""
+    producer = Producer(door.python_settings())
+    times = detectors.epoch_ms(frame["event_time"])
+    rows = frame[["pump", *CHANNELS]].to_dict("records")
+    for row, time_ms in zip(rows, times.tolist(), strict=True):
+        given = {name: None if part != part else part for name, part in row.items()}
+        value = wire(schema, number, {**given, "notes": []})
+        producer.produce(door.topic_name(topic), value, row["pump"], timestamp=time_ms)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+def _restarted(name):
+    """Return how a job is once it failed for a reason that Flink tells."""
+    status = session.status(name)
+    return status if status.restarts and status.failure else None
+
+
+@pytest.mark.flink
+@pytest.mark.pulsar
 @pytest.mark.timeout(600)
 def test_a_detector_is_promoted_on_avro_and_its_certificate_says_so(
     kafka, store, package_folder, readings, content, schema_registry

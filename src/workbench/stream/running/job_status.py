@@ -28,6 +28,8 @@ class Status:
         How often Flink restarted it.
     failure
         First line of the last failure; empty: none.
+    cause
+        Class and message of its innermost cause; empty: it has none.
     behind
         Readings since its last start that sums and patterns had passed; None: not known yet.
     """
@@ -43,6 +45,7 @@ class Status:
     failed_checkpoints: int = 0
     restarts: int = 0
     failure: str = ""
+    cause: str = ""
     behind: int | None = None
 
 

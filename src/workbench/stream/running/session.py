@@ -21,6 +21,7 @@ from workbench.errors import StreamError, did_you_mean
 from workbench.flink_rest import HINT, ask, first_line
 from workbench.services import PASSWORD_FILE, password_file
 from workbench.stream.definition.stream_file import Stream, load_stream
+from workbench.stream.running.failures import innermost
 from workbench.stream.running.job_status import Status as Status
 from workbench.stream.running.live import launch
 from workbench.stream.running.retention import retention
@@ -208,6 +209,7 @@ def status(name: str) -> Status:
     )
     newest = checkpoints["latest"].get("completed") or {}
     entries = failures.get("exceptionHistory", {}).get("entries", [])
+    trace = entries[0]["stacktrace"] if entries else ""
     return Status(
         stream=name,
         job=submission.job,
@@ -219,7 +221,8 @@ def status(name: str) -> Status:
         checkpoint_ms=newest.get("latest_ack_timestamp"),
         failed_checkpoints=checkpoints["counts"]["failed"],
         restarts=_restarts(submission),
-        failure=first_line(entries[0]["stacktrace"]) if entries else "",
+        failure=first_line(trace),
+        cause=innermost(trace),
         behind=_behind(submission, [vertex["id"] for vertex in job["vertices"]]),
     )
 
@@ -285,7 +288,8 @@ def _triggered(job: Submitted, what: str, body: Mapping[str, object]) -> str:
             operation = found["operation"]
             if "location" in operation:
                 return str(operation["location"])
-            why = first_line(operation["failure-cause"]["stack-trace"])
+            trace = operation["failure-cause"]["stack-trace"]
+            why = innermost(trace) or first_line(trace)
             raise StreamError(f"the savepoint of {job.stream} fails: {why}", where=job.jobmanager)
         time.sleep(_POLL_S)
     raise StreamError(
