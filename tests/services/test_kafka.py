@@ -9,6 +9,7 @@ from workbench import kafka as door
 from workbench import services as room
 from workbench.cli import cli
 from workbench.errors import ServicesError
+from workbench.services.doctor import Finding, examine
 
 JAAS = (
     "sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \\\n"
@@ -90,6 +91,29 @@ def test_a_topic_that_is_not_there_is_refused_with_the_nearest_and_not_made(kafk
     assert str(error.value) == ("there is no topic kafka://pump\n  did you mean 'pumps'?")
     with pytest.raises(ServicesError):
         door.partitions("kafka://pump")
+
+
+@pytest.mark.pulsar
+def test_the_doctor_asks_kafka(kafka):
+    door.make_topic("kafka://looked-at")
+
+    (found,) = [one for one in examine() if one.subject == "bootstrap"]
+
+    count = len(door.topics())
+    assert found == Finding(
+        "bootstrap", "ok", f"Kafka answers at {kafka.kafka}, it has {count} topics"
+    )
+
+
+def test_the_doctor_says_that_no_kafka_answers(monkeypatch):
+    monkeypatch.setenv("WORKBENCH_KAFKA", "127.0.0.1:9")
+    monkeypatch.setattr(door, "_ANSWER_S", 1.0)
+
+    (found,) = [one for one in examine() if one.subject == "bootstrap"]
+
+    assert found.state == "wrong"
+    assert found.found.startswith("Kafka does not answer, or refuses: ")
+    assert found.mend.startswith("workbench services up kafka, or set WORKBENCH_KAFKA to ")
 
 
 def test_a_kafka_that_is_not_there_is_said_within_seconds(monkeypatch):

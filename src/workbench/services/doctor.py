@@ -21,7 +21,7 @@ import psutil
 import requests
 from packaging.requirements import Requirement
 
-from workbench import broker
+from workbench import broker, kafka
 from workbench.endpoints import endpoints, home
 from workbench.errors import WorkbenchError
 from workbench.services import artifacts, control, flink_python, jdk, processes, s3, state
@@ -62,6 +62,7 @@ def examine() -> list[Finding]:
         _record,
         _services,
         _broker,
+        _kafka,
         _archive,
         _clock,
     ]
@@ -210,6 +211,17 @@ def _broker() -> Iterator[Finding]:
         yield Finding("admin", "ok", f"answers at {servers.admin}")
     except WorkbenchError as err:
         yield Finding("broker", "wrong", err.message, err.hint or "")
+
+
+def _kafka() -> Iterator[Finding]:
+    if not os.environ.get("WORKBENCH_KAFKA") and not processes.processes("kafka"):
+        return  # nothing is known but a local one that is down
+    try:
+        count = len(kafka.topics())
+    except WorkbenchError as err:
+        yield Finding("bootstrap", "wrong", err.message, err.hint or "")
+        return
+    yield Finding("bootstrap", "ok", f"Kafka answers at {endpoints().kafka}, it has {count} topics")
 
 
 def _archive() -> Iterator[Finding]:
