@@ -45,6 +45,28 @@ def test_it_asks_for_flink_and_its_pins_but_for_nothing_of_the_developers():
     assert not {"pytest", "mypy", "uv", "workbench"} & set(names)
 
 
+def test_a_command_is_not_handed_on_and_on_by_pythons_without_flink():
+    code = (
+        "from workbench.services import flink_python\n"
+        "flink_python.has_flink = lambda: False\n"
+        "from workbench.cli import main; main()"
+    )
+    environment = {
+        **os.environ, "WORKBENCH_FLINK_PYTHON": sys.executable, "WORKBENCH_CALLER": "{}"
+    }  # fmt: skip
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, "parity", "plant"],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"Error: {sys.executable} has no apache-flink, and commands that need it are handed to it\n"
+        "  let WORKBENCH_FLINK_PYTHON name a Python 3.11 that has it, or unset it\n",
+    )
+
+
 @pytest.mark.parametrize("words", [["parity", "plant"], ["demo", "--store", "mine"]], ids=" ".join)
 def test_a_command_is_handed_over_with_the_versions_of_who_asked(tmp_path, words):
     """A stand-in for the interpreter notes what it is started with."""

@@ -78,7 +78,18 @@ def make_flink_interpreter() -> Path:
 
 
 def hand_over(arguments: list[str]) -> None:
-    """Go on as the Python that has Flink, with the same command; this process becomes it."""
+    """Go on as the Python that has Flink, with the same command; this process becomes it.
+
+    Raises
+    ------
+    ServicesError
+        If this process is one that a command was handed over to, and has no Flink either.
+    """
+    if CALLER in os.environ:
+        raise ServicesError(
+            f"{sys.executable} has no apache-flink, and commands that need it are handed to it",
+            hint="let WORKBENCH_FLINK_PYTHON name a Python 3.11 that has it, or unset it",
+        )
     interpreter = make_flink_interpreter()
     caller = {name: importlib.metadata.version(name) for name in _CALLERS}
     caller = {"python": platform.python_version(), **caller}
