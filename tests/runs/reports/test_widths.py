@@ -35,6 +35,7 @@ OUTPUTS = [
     new_output("execute_result", {"text/html": TABLE.to_html()}, execution_count=1),
     new_output("display_data", {"text/html": SHOWN}),
     new_output("stream", text="z" * 500),
+    new_output("execute_result", {"text/plain": f"'{HASH}'"}, execution_count=1),
 ]
 DATA = {
     "topic": f"persistent://public/default/{HASH}",
@@ -96,6 +97,10 @@ def test_a_report_is_no_wider_than_its_window_and_tables_scroll_in_their_frames(
 
         assert page.evaluate("document.documentElement.scrollWidth") == width, path
         assert page.evaluate(OUTSIDE) == [], path
+        for line in page.locator("pre.line").all():  # a hash wraps, where lines of a table scroll
+            assert line.evaluate("line => line.scrollWidth <= line.clientWidth")
+    page.goto(reports[0].as_uri())
+    assert page.locator("pre.line").count() == 1
 
 
 def test_a_sweep_shows_first_what_decided_it_and_all_of_it_in_a_desks_window(reports, chromium):
