@@ -22,6 +22,10 @@ unexport PYTHONDONTWRITEBYTECODE
 setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	echo "make setup: $(PYTHON) is not Python 3.11, which Flink's Python needs: name one, as PYTHON=/usr/bin/python3.11"; \
+	echo "(on 3.12 and 3.13: pip install '.[stream,notebooks]'; what needs Flink is handed to a 3.11 that is made for it)"; \
+	exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
 	$(BIN)/python -m uv pip install --python $(BIN)/python --require-hashes -r requirements.lock

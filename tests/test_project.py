@@ -1,6 +1,7 @@
 """What holds for the project as a whole."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -105,3 +106,33 @@ def test_a_misspelt_command_is_answered_with_the_nearest():
 
     assert result.exit_code == 2
     assert "no command 'arhive': did you mean 'archive'?" in result.output
+
+
+def test_a_full_disk_is_told_in_two_lines():
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", "from workbench.cli import main; main()", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        "Error: No space left on device",
+        "  workbench doctor tells how much is free where it writes",
+    ]
+
+
+def test_setup_says_at_once_which_python_it_needs(tmp_path):
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    result = subprocess.run(
+        ["make", "setup", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 2
+    assert "make setup: false is not Python 3.11, which Flink's Python needs" in result.stdout
+    assert not (tmp_path / ".venv").exists()

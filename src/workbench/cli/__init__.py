@@ -8,6 +8,7 @@ Results go to stdout, progress to stderr. Exit codes: 0, 1 an error, 2 wrong usa
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 
@@ -49,6 +50,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "parity": ("stream", "Prove that notebook and stream score alike."),
 }
 
+
+_FREE = "workbench doctor tells how much is free where it writes"
+_WRITABLE = "run it in a folder, and with a WORKBENCH_HOME, that this user may write to"
+_DISK = {  # what is no fault of ours, and what to do about it
+    errno.ENOSPC: _FREE,
+    errno.EDQUOT: _FREE,
+    errno.EROFS: _WRITABLE,
+    errno.EACCES: _WRITABLE,
+    errno.EPERM: _WRITABLE,
+}
 
 # commands that import PyFlink; where there is none, the Python that has it runs them
 FLINK = ("demo", "promote", "refit", "stream", "backtest", "parity")
@@ -105,6 +116,15 @@ def main() -> None:
             raise
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if "--debug" in sys.argv[1:] or error.errno not in _DISK:
+            raise
+        where = f"\n  in {error.filename}" if error.filename else ""
+        click.echo(f"Error: {error.strerror}{where}\n  {_DISK[error.errno]}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:  # before click, which says the same, begins
+        click.echo("\nAborted!", err=True)
+        sys.exit(1)
 
 
 def _hand_over(arguments: list[str]) -> None:

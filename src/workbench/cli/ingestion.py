@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workbench.cli.waiting import tell_wait
 from workbench.errors import ServicesError
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def ingest(
         return
     if not (topic or look):
         raise click.UsageError("Missing option '--topic' (or '--look', to send nothing).")
+    tell_wait(f"reading {file} whole: some 2 s for a million readings")
     try:
         readings = _look(file, narrow, options)
     except ServicesError as refusal:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workbench.cli.waiting import tell_wait
+
 if TYPE_CHECKING:
     from workbench.stream import Drift, Promotion, Verdict
 
@@ -222,6 +224,7 @@ def _decide(decide: Callable[[], Promotion], as_json: bool) -> None:
     from workbench.stream import now, verdict
 
     begun = now()
+    tell_wait("the gate judges it, and lets the job score the same readings: one to three minutes")
     try:
         promotion = decide()
     except PromotionRefused as refused:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from workbench.cli.tables import print_fitting, print_rows
+from workbench.cli.waiting import tell_wait
 
 if TYPE_CHECKING:
     from workbench.runs import Run
@@ -57,6 +58,7 @@ def train(
     from workbench.runs import Limits
 
     limits = Limits(time_limit, memory_limit, retries)
+    tell_wait(f"executing {notebook}: some 30 s, longer where there are millions of readings")
     run = runs.train(notebook, params_file, store=store, force=force, limits=limits)
     if as_json:
         click.echo(json.dumps(_whole(run)))

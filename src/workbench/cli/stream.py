@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workbench.cli.waiting import tell_wait
+
 if TYPE_CHECKING:
     from workbench.stream import Job, Stream, Submitted
 
@@ -330,6 +332,7 @@ def backtest(
     """
     from workbench import stream as room
 
+    tell_wait("the job runs over the archive: some 20 s, and 1 s for some 10,000 readings")
     result = room.backtest(name, start, stop, archive=archive, package=package, folder=out)
     if as_json:
         click.echo(json.dumps({**result.summary(), "alert": list(result.alerts())}))

@@ -3,7 +3,11 @@
 import datetime as dt
 import gzip
 import io
+import os
+import pty
 import shlex
+import subprocess
+import sys
 import tarfile
 import warnings
 import zipfile
@@ -358,3 +362,20 @@ def test_hours_that_a_clock_shows_twice_or_never_are_refused_by_their_lines(expo
         error = refused(export("a.csv", content), *options)
         assert "comes twice or never in Europe/Berlin" in error.message
         assert lines in str(error)
+
+
+def test_a_wait_is_told_at_a_terminal_and_to_no_file(export):
+    path = export("a.csv", csv("time,bar", *LINES))
+    code = "from workbench.cli import main; main()"
+    command = [sys.executable, "-c", code, "ingest", str(path), "--look", "--time", "time"]
+    ours, theirs = pty.openpty()
+
+    quiet = subprocess.run([*command, "--values", "bar"], stderr=subprocess.PIPE, check=True)
+    subprocess.run([*command, "--values", "bar"], stderr=theirs, check=True)
+
+    assert quiet.stderr == b""
+    assert os.read(ours, 1000).decode() == (
+        f"reading {path} whole: some 2 s for a million readings\r\n"
+    )
+    os.close(ours)
+    os.close(theirs)
