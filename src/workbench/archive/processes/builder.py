@@ -3,7 +3,7 @@
 It builds what is without fault, and says so of the rest: damage, a value that does not fit its
 schema, an impossible time and whatever warns are for the reader to meet, as if it were alone.
 
-It ends when the socket to the reader does, however that came about, and after five idle minutes.
+It ends when a socket to the reader does, however that came about, and after five idle minutes.
 """
 
 from __future__ import annotations
@@ -40,24 +40,34 @@ ANSWER = struct.Struct("<2q4q")  # bytes of the stream (0: not built), how many 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # of mallopt(3)
 
 
-def serve(fd: int, slot_fd: int, slot_bytes: int) -> None:
-    """Answer requests on a socket until it is closed.
+def serve(slot_bytes: int, *fds: int) -> None:
+    """Answer requests on some sockets until one of them is closed.
 
     Parameters
     ----------
-    fd, slot_fd
-        The socket, and the memory into which entries are put.
+    slot_bytes
+        How large the slots are.
+    fds
+        In turn a socket, and the memory into which entries are put for the requests on it.
     """
     _keep_pages()
     warnings.simplefilter("error")
-    slot = np.frombuffer(mmap.mmap(slot_fd, slot_bytes), np.uint8)
-    with socket.socket(fileno=fd) as reader, contextlib.suppress(OSError):
-        reader.sendall(READY)
-        while select.select([reader], [], [], IDLE_S)[0]:
-            head = _receive(reader, REQUEST.size)
-            if not head:
-                return
-            _answer(reader, slot, *REQUEST.unpack(head))
+    readers = {fd: socket.socket(fileno=fd) for fd in fds[::2]}
+    slots = {
+        fd: np.frombuffer(mmap.mmap(slot, slot_bytes), np.uint8)
+        for fd, slot in zip(fds[::2], fds[1::2], strict=True)
+    }
+    poll = select.poll()
+    for fd in readers:
+        poll.register(fd, select.POLLIN)
+    with contextlib.suppress(OSError):
+        readers[fds[0]].sendall(READY)
+        while ready := poll.poll(IDLE_S * 1000):
+            for fd, _ in ready:
+                head = _receive(readers[fd], REQUEST.size)
+                if not head:
+                    return
+                _answer(readers[fd], slots[fd], *REQUEST.unpack(head))
 
 
 def _keep_pages() -> None:

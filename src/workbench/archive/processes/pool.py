@@ -15,7 +15,7 @@ import atexit
 import os
 import threading
 
-from workbench.archive.processes.process import Process, can_start
+from workbench.archive.processes.process import Lane, Process, can_start
 
 WORTH_BYTES = 256 << 20  # of objects, read by threads in this process
 _MOST_LOST = 3  # of processes: then threads are used for good
@@ -34,8 +34,8 @@ class Pool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._starting: list[Process] = []
-        self._idle: list[Process] = []
-        self._busy: set[Process] = set()
+        self._ready: list[Process] = []
+        self._idle: list[Lane] = []
         self.built = 0
         self._lost = 0
         self._seen_bytes = 0
@@ -60,37 +60,34 @@ class Pool:
     def wait(self) -> None:
         """Wait until those that were started are ready, or have failed."""
         for process in list(self._starting):
-            process.has_said(_START_S)
+            process.lanes[0].has_said(_START_S)
         with self._lock:
             self._look()
 
-    def borrow(self) -> Process | None:
-        """Return a process that is free, None where there is none."""
+    def borrow(self) -> Lane | None:
+        """Return a lane that is free, of the process with the least to do; None where none is."""
         with self._lock:
             self._look()
             while self._idle:
-                process = self._idle.pop()
-                if process.has_said(0):  # that it has ended: nobody had asked it anything
-                    process.end()
-                    continue
-                self._busy.add(process)
-                return process
+                lane = max(self._idle, key=lambda lane: self._spare(lane.process))
+                self._idle.remove(lane)
+                if not lane.has_said(0):
+                    return lane
+                self._drop(lane.process)  # it has ended: nobody had asked it anything
         return None
 
-    def give_back(self, process: Process, *, built: int) -> None:
-        """Let others have a process that was borrowed, and built so many groups of entries."""
+    def give_back(self, lane: Lane, *, built: int) -> None:
+        """Let others have a lane that was borrowed, by which so many groups were built."""
         with self._lock:
             self.built += built
-            if process in self._busy:
-                self._busy.remove(process)
-                self._idle.append(process)
+            if lane.process in self._ready:
+                self._idle.append(lane)
 
-    def lose(self, process: Process) -> None:
+    def lose(self, lane: Lane) -> None:
         """Be without a process that was borrowed, and has ended."""
         with self._lock:
-            self._busy.discard(process)
-            self._lost += 1
-            process.end()
+            self._lost += lane.process in self._ready
+            self._drop(lane.process)
 
     def is_empty(self) -> bool:
         """Return whether there is no process, not even one that starts."""
@@ -105,7 +102,7 @@ class Pool:
         with self._lock:
             for process in self._all():
                 process.end()
-            self._starting, self._idle, self._busy = [], [], set()
+            self._starting, self._ready, self._idle = [], [], []
 
     def forget(self) -> None:
         """Leave all processes to another process, of which this one is a fork."""
@@ -115,16 +112,29 @@ class Pool:
 
     def _look(self) -> None:
         """Take up those that have become ready."""
-        starting, self._starting = self._starting, []
-        for process in starting:
+        for process in list(self._starting):
             try:
-                (self._idle if process.is_ready() else self._starting).append(process)
+                is_ready = process.is_ready()
             except OSError:
                 self._lost += 1
-                process.end()
+                self._drop(process)
+                continue
+            if is_ready:
+                self._starting.remove(process)
+                self._ready.append(process)
+                self._idle += process.lanes
+
+    def _drop(self, process: Process) -> None:
+        self._starting = [each for each in self._starting if each is not process]
+        self._ready = [each for each in self._ready if each is not process]
+        self._idle = [lane for lane in self._idle if lane.process is not process]
+        process.end()
+
+    def _spare(self, process: Process) -> int:
+        return sum(lane.process is process for lane in self._idle)
 
     def _all(self) -> list[Process]:
-        return [*self._starting, *self._idle, *self._busy]
+        return [*self._starting, *self._ready]
 
 
 POOL = Pool()

@@ -1,4 +1,4 @@
-"""One process that builds, as who reads sees it."""
+"""One process that builds, as who reads sees it: two lanes, so that the next work lies there."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from workbench.archive.processes.builder import ANSWER, READY, REQUEST, aligned
 from workbench.archive.statistics import Bounds
 
 SLOT_BYTES = 16 << 20  # of which as much is taken as was ever used; more is built by the reader
+LANES = 2
 _MOST_MAPPED = 10_000  # files: a process may have 65,530 mappings, and more come as copies
 _START = """
 import json, sys
@@ -36,48 +37,40 @@ def can_start() -> bool:
     return has_files and "python" in Path(sys.executable or "").name
 
 
-class Process:
-    """A process that builds record batches of entries; one caller at a time.
+class Lane:
+    """A way to a process: a socket, and memory for entries; one caller at a time.
 
     Attributes
     ----------
-    pid
-        Its number.
+    process
+        To which it leads.
     """
 
-    def __init__(self) -> None:
-        self._socket, there = socket.socketpair()
-        slot = os.memfd_create("workbench-entries", os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(slot, SLOT_BYTES)
-            self._slot = np.frombuffer(mmap.mmap(slot, SLOT_BYTES), np.uint8)
-            fds = there.fileno(), slot
-            self._process = _started(*fds)
-        finally:
-            there.close()
-            os.close(slot)
-        self.pid = self._process.pid
-        self._is_ready = False
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self._socket, self._there = socket.socketpair()
+        self._file = os.memfd_create("workbench-entries", os.MFD_CLOEXEC)
+        os.ftruncate(self._file, SLOT_BYTES)
+        self._slot = np.frombuffer(mmap.mmap(self._file, SLOT_BYTES), np.uint8)
 
-    def is_ready(self) -> bool:
-        """Return whether it has started.
+    def fds(self) -> tuple[int, int]:
+        """Return what the process is given, until `give`."""
+        return self._there.fileno(), self._file
 
-        Raises
-        ------
-        OSError
-            If it has ended instead.
-        """
-        if not self._is_ready and self.has_said(0):
-            if self._socket.recv(len(READY)) != READY:
-                raise ConnectionError("the process has ended before it began")
-            self._is_ready = True
-        return self._is_ready
+    def give(self) -> None:
+        """Leave the other end to the process alone."""
+        self._there.close()
+        os.close(self._file)
 
     def has_said(self, timeout_s: float) -> bool:
-        """Return whether it has said anything, or has ended, within a time."""
+        """Return whether the process has said anything, or has ended, within a time."""
         poll = select.poll()  # select takes no descriptor from 1024 on
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(timeout_s * 1000))
+
+    def receive(self, count: int) -> bytes:
+        """Return so many bytes that it has said, or fewer, none where it has ended."""
+        return self._socket.recv(count)
 
     def build(self, recipe: bytes, entries: Entries) -> tuple[pa.RecordBatch, Bounds] | None:
         """Return what the recipe makes of entries, and the bounds of their times.
@@ -117,23 +110,66 @@ class Process:
             for fd in fds:
                 os.close(fd)
 
-    def end(self) -> None:
-        """End it."""
+    def close(self) -> None:
+        """Close this end."""
         self._socket.close()
+
+
+class Process:
+    """A process that builds record batches of entries.
+
+    Attributes
+    ----------
+    lanes
+        Two: while it builds what came by one, the next comes by the other.
+    pid
+        Its number.
+    """
+
+    def __init__(self) -> None:
+        self.lanes = [Lane(self) for _ in range(LANES)]
+        self._is_ready = False
+        fds = [fd for lane in self.lanes for fd in lane.fds()]
+        try:
+            self._process = _started(fds)
+        finally:
+            for lane in self.lanes:
+                lane.give()
+        self.pid = self._process.pid
+
+    def is_ready(self) -> bool:
+        """Return whether it has started.
+
+        Raises
+        ------
+        OSError
+            If it has ended instead.
+        """
+        if not self._is_ready and self.lanes[0].has_said(0):
+            if self.lanes[0].receive(len(READY)) != READY:
+                raise ConnectionError("the process has ended before it began")
+            self._is_ready = True
+        return self._is_ready
+
+    def end(self) -> None:
+        """End it; who waits for an answer has an error."""
         self._process.kill()
         self._process.wait()
+        for lane in self.lanes:
+            lane.close()
 
     def forget(self) -> None:
         """Leave it to another process, of which this one is a fork."""
-        self._socket.close()
+        for lane in self.lanes:
+            lane.close()
         self._process.returncode = 0
 
 
-def _started(fd: int, slot: int) -> subprocess.Popen[bytes]:
-    told = [json.dumps(sys.path), str(fd), str(slot), str(SLOT_BYTES)]
+def _started(fds: list[int]) -> subprocess.Popen[bytes]:
+    told = [json.dumps(sys.path), str(SLOT_BYTES), *map(str, fds)]
     return subprocess.Popen(
         [sys.executable, "-P", "-c", _START, *told],
-        pass_fds=(fd, slot),
+        pass_fds=fds,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 from workbench.archive.access import Access
 from workbench.archive.ledgers import GROUP_BYTES, Entries
 from workbench.archive.processes.pool import POOL
+from workbench.archive.processes.process import LANES
 from workbench.archive.processes.recipe import Recipe
 from workbench.archive.statistics import Statistics
 from workbench.archive.storage.ordered import in_order
@@ -56,15 +57,15 @@ class Shared:
         """Return what a process builds; None where none is free, or it would not."""
         if self._odd > _MOST_ODD + self._built // 8:
             return None  # what it will not build it has tried to, for nothing
-        process = POOL.borrow()
-        if process is None:
+        lane = POOL.borrow()
+        if lane is None:
             return None
         try:
-            answer = process.build(self.recipe, entries)
+            answer = lane.build(self.recipe, entries)
         except Exception:  # it has ended, or its answer is none: this is built here
-            POOL.lose(process)
+            POOL.lose(lane)
             return None
-        POOL.give_back(process, built=answer is not None)
+        POOL.give_back(lane, built=answer is not None)
         if answer is None:
             self._odd += 1
             return None
@@ -112,6 +113,8 @@ def shared(
             POOL.wait()
         build = cast(Callable[[Entries], _T], Shared(build, text, statistics, count))
         most_bytes = _handed_bytes
+        if not POOL.is_empty():
+            return in_order(build, entries(most_bytes), workers=LANES * count)
     return in_order(build, entries(most_bytes), workers=access.workers)
 
 
