@@ -89,6 +89,7 @@ def promote(
 @click.argument("name", metavar="STREAM")
 @click.option("--trailing-days", type=float, help="To fit on.  [default: as long as the champion]")
 @click.option("--if-drift", is_flag=True, help="Only if `workbench drift` is over a limit.")
+@click.option("--threshold-only", is_flag=True, help="Leave the detector; buy its threshold anew.")
 @_READINGS
 @_ANSWERS
 @_JSON
@@ -96,6 +97,7 @@ def refit(
     name: str,
     trailing_days: float | None,
     if_drift: bool,
+    threshold_only: bool,
     readings: int | None,
     answers_until: str | None,
     as_json: bool,
@@ -104,7 +106,8 @@ def refit(
 
     Where the stream's gate has `labels: feedback`, what people answered is taken up. Can be run
     again and again, by cron: what is champion already is not promoted once more. With --if-drift
-    the log keeps what was over its limit. Exit code 3 if the gate refuses.
+    the log keeps what was over its limit. With --threshold-only the package stays, and the alert
+    budget buys its threshold on what it has scored since its fit. Exit code 3 if the gate refuses.
 
     \b
     Example:
@@ -121,6 +124,7 @@ def refit(
         lambda: stream.refit(
             name,
             reason=reason,
+            threshold_only=threshold_only,
             trailing_days=trailing_days,
             readings=readings or READINGS,
             answers_until=answers_until,

@@ -50,14 +50,16 @@ from .partition_time import source_partitions as source_partitions
 from .refits.adaptation import Adapted as Adapted
 from .refits.adaptation import replay_refits as replay_refits
 from .refits.answered import Answered as Answered
+from .refits.buying import Terms as Terms
+from .refits.buying import buy_again as buy_again
 from .refits.changing import alarming as alarming
 from .refits.changing import since_change as since_change
 from .refits.trailing import Refit as Refit
-from .refits.trailing import Terms as Terms
 from .refits.trailing import before_instant as before_instant
 from .refits.trailing import fit_again as fit_again
 from .refits.trailing import fit_with_threshold as fit_with_threshold
 from .specs import asks_for_alarms as asks_for_alarms
+from .specs import buys_only as buys_only
 from .specs import level_about as level_about
 from .specs import method_named as method_named
 from .specs import params_of as params_of

@@ -216,21 +216,29 @@ def _member(member: object, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_policy(policy: object) -> None:
     """Refuse a refit policy that does not say how often, and on how much."""
-    if policy is not None and not _is_policy(policy):
+    if policy is None:
+        return
+    if not isinstance(policy, Mapping) or not _is_policy(policy):
         raise DetectorError(
             f"refit is {policy!r}, expected every_h and trailing_h, or every_readings and "
             "trailing_readings, numbers > 0; and may be leave_out_alarmed, true or false, and "
-            "change_h, a number > 0"
+            "change_h, a number > 0; or threshold_only, true or false"
+        )
+    asks = asks_for_alarms(policy)
+    if asks and buys_only(policy):
+        raise DetectorError(
+            f"refit has threshold_only and {asks}: what alarmed is not learnt from, and with "
+            "threshold_only nothing is; the threshold is bought by all that nobody called a fault",
+            hint="leave out one of them",
         )
 
 
-def _is_policy(policy: object) -> bool:
-    if not isinstance(policy, Mapping):
-        return False
-    numbers = set(policy) - {"leave_out_alarmed"}
+def _is_policy(policy: Mapping[str, Any]) -> bool:
+    flags = {"leave_out_alarmed", "threshold_only"}
+    numbers = set(policy) - flags
     kinds = ({"every_h", "trailing_h"}, {"every_readings", "trailing_readings"})
     return (
-        isinstance(policy.get("leave_out_alarmed", False), bool)
+        all(isinstance(policy.get(name, False), bool) for name in flags)
         and any(numbers - {"change_h"} == kind for kind in kinds)
         and all(type(policy[name]) in (int, float) and 0 < policy[name] < 1e9 for name in numbers)
     )
@@ -241,3 +249,8 @@ def asks_for_alarms(policy: Mapping[str, Any] | None) -> str:
     policy = policy or {}
     asking = ["leave_out_alarmed"] if policy.get("leave_out_alarmed", False) else []
     return " and ".join([*asking, *(["change_h"] if "change_h" in policy else [])])
+
+
+def buys_only(policy: Mapping[str, Any] | None) -> bool:
+    """Return whether a refit policy leaves the detector as it is, and buys its threshold anew."""
+    return bool((policy or {}).get("threshold_only", False))

@@ -54,8 +54,8 @@ class Promotion:
     certificate, gate
         Paths of the parity certificate and of the gate's verdict, from the store; empty: none.
     why
-        Why it was promoted although it is worse, why it was fitted again, or why another was rolled
-        back.
+        Why it was promoted although it is worse, why it was fitted again, on what its threshold was
+        bought alone, or why another was rolled back.
     undoes
         Which promotion of its role, the first is 1, this one takes back; None: it is no rollback.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workbench.detectors import EpisodeRule, Package
 from workbench.errors import StreamError
@@ -43,6 +43,17 @@ def _promoted(stream: Stream, role: str) -> str:
             hint=f"workbench promote RUN --stream {stream.name} --as {role}",
         )
     return log[-1].package
+
+
+def as_promoted(stream: Stream) -> Stream:
+    """Return a stream with the threshold that its detector was promoted with, if with one.
+
+    That of the newest promotion of the role, where the stream declares none itself.
+    """
+    log = promotions(stream.name, stream.detector) if stream.detector in ROLES else []
+    if not log or stream.threshold is not None:
+        return stream
+    return replace(stream, threshold=log[-1].threshold)
 
 
 @dataclass(frozen=True)

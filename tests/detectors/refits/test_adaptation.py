@@ -4,6 +4,7 @@ import pytest
 from workbench import detectors, plant
 from workbench.detectors import EpisodeRule
 from workbench.detectors.refits.changing import by_sensor
+from workbench.detectors.windows import index_windows
 from workbench.errors import DetectorError
 
 SPEC = {"name": "robust_z", "window": 3, "channels": ["flow"]}
@@ -204,6 +205,7 @@ def test_a_specification_without_a_policy_is_not_replayed(readings):
         {"every_h": 0, "trailing_h": 5},
         {"every_h": True, "trailing_h": 5},
         {"every_h": 1, "trailing_h": 5, "leave_out_alarmed": 1},
+        {"every_h": 1, "trailing_h": 5, "threshold_only": "yes"},
         {"every_h": 1, "trailing_h": 5, "also": 1},
     ],
 )
@@ -214,8 +216,93 @@ def test_a_policy_that_does_not_say_how_often_is_refused(policy):
     assert str(caught.value) == (
         f"refit is {policy!r}, expected every_h and trailing_h, or every_readings and "
         "trailing_readings, numbers > 0; and may be leave_out_alarmed, true or false, and "
-        "change_h, a number > 0"
+        "change_h, a number > 0; or threshold_only, true or false"
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"leave_out_alarmed": True}, "leave_out_alarmed"),
+        ({"leave_out_alarmed": True, "change_h": 2}, "leave_out_alarmed and change_h"),
+    ],
+)
+def test_a_threshold_bought_alone_leaves_out_no_alarm(more, named):
+    with pytest.raises(DetectorError) as caught:
+        detectors.resolve(SPEC | {"refit": {**HOURLY, "threshold_only": True, **more}})
+
+    assert str(caught.value) == (
+        f"refit has threshold_only and {named}: what alarmed is not learnt from, and with "
+        "threshold_only nothing is; the threshold is bought by all that nobody called a fault\n"
+        "  leave out one of them"
+    )
+
+
+def test_a_threshold_alone_is_bought_on_what_the_first_detector_scored_since(readings):
+    policy = HOURLY | {"threshold_only": True}
+    times = detectors.epoch_ms(readings["event_time"])
+    event = np.zeros(len(readings), dtype=np.bool_)
+    event[590:601] = True
+
+    replayed = detectors.replay_refits(SPEC | {"refit": policy}, readings, in_event=event, **ASKED)
+
+    first = replayed.refits[0]
+    for refit, hour in zip(replayed.refits[1:], range(4, 10), strict=True):
+        assert refit.detector is first.detector
+        past = (times >= max(3, hour - 3) * 3_600_000) & (times < hour * 3_600_000)
+        index = index_windows(
+            readings[past], sensor="pump", time="event_time", channels=["flow"], window=3
+        )
+        scores = np.full(past.sum(), np.nan)
+        index.score(first.detector, index.within(~event[past]), scores)
+        quiet = ~event[past]
+        assert refit.threshold == detectors.threshold_for_budget(
+            times[past][quiet], readings["pump"].to_numpy()[past][quiet], scores[quiet],
+            alerts_per_sensor_day=2, rule=EpisodeRule(),
+        )  # fmt: skip
+        assert (replayed.thresholds[refit.row : refit.row + 120] == refit.threshold).all()
+    assert len({refit.threshold for refit in replayed.refits}) > 3
+    alone = detectors.score_readings(first.detector, readings, sensor="pump")
+    np.testing.assert_array_equal(replayed.scores[first.row :], alone[first.row :])
+
+
+def test_a_threshold_stays_while_less_than_a_third_of_the_span_came_after_the_fit(readings):
+    policy = {"every_h": 0.5, "trailing_h": 3, "threshold_only": True}
+
+    replayed = detectors.replay_refits(SPEC | {"refit": policy}, readings, **ASKED)
+
+    first, early, enough = replayed.refits[:3]
+    assert early.threshold == first.threshold  # half an hour of three
+    assert enough.threshold != first.threshold
+    with pytest.raises(DetectorError) as caught:
+        detectors.buy_again(
+            first.detector, readings[:360], sensor="pump", left_out=np.zeros(360, dtype=np.bool_),
+            terms=detectors.Terms(2, EpisodeRule()), fresh=np.arange(360) >= 300,
+        )  # fmt: skip
+    assert str(caught.value) == (
+        "of 360 readings of the trailing span 60 came after those that the detector was fitted on "
+        "and are of no known event, at least 33% must be to buy a threshold\n"
+        "  later, when more has come; or a shorter span"
+    )
+
+
+def test_without_a_budget_no_threshold_is_bought_and_the_first_detector_scores(readings):
+    spec = SPEC | {"refit": HOURLY | {"threshold_only": True}}
+    asked = {"sensor": "pump", "alerts_per_sensor_day": None}
+
+    replayed = detectors.replay_refits(spec, readings, **asked)
+
+    with_budget = detectors.replay_refits(spec, readings, **ASKED)
+    np.testing.assert_array_equal(replayed.scores, with_budget.scores)
+    assert np.isnan(replayed.thresholds).all()
+    with pytest.raises(DetectorError) as caught:
+        detectors.buy_again(
+            replayed.refits[0].detector, readings, sensor="pump",
+            terms=detectors.Terms(None, EpisodeRule()),
+            left_out=np.zeros(len(readings), dtype=np.bool_),
+            fresh=np.ones(len(readings), dtype=np.bool_),
+        )  # fmt: skip
+    assert str(caught.value) == "a threshold is bought by an alert budget, and there is none"
 
 
 def test_without_a_budget_there_are_the_same_scores_and_no_thresholds(readings):

@@ -15,11 +15,19 @@ import workbench
 from workbench import alerts, detectors
 from workbench.errors import PromotionRefused, StreamError
 from workbench.evaluation import labelled, read_answers, read_labels
-from workbench.stream import load_stream, parse_stream, refit, verdict
+from workbench.stream import (
+    load_stream,
+    parity,
+    parse_stream,
+    promotions,
+    refit,
+    run,
+    verdict,
+)
 from workbench.stream.promotion.checks import truth_of
-from workbench.stream.promotion.refitting import fitted_again
+from workbench.stream.promotion.refitting import bought_again, fitted_again
 from workbench.stream.promotion_log import Promotion, add_package, find_package, log_path
-from workbench.times import epoch_ms
+from workbench.times import epoch_ms, iso
 
 RULE = detectors.EpisodeRule(2, 3, 4)
 BUDGET = 4.0
@@ -87,6 +95,60 @@ def test_a_refit_is_what_the_replayed_schedule_makes_at_that_instant(
     if "change_h" in leaves_out:
         learnt = in_order.iloc[last.trained]
         assert learnt.loc[learnt["pump"] == "pump-2", "flow_l_min"].min() > 400
+
+
+@pytest.mark.parametrize("method", [{"name": "robust_z"}, {"name": "knn", "n_neighbors": 1}])
+def test_a_threshold_bought_alone_is_what_the_replayed_schedule_buys_at_that_instant(
+    store, content, readings, labels, tmp_path, method
+):
+    in_order = readings.sort_values("event_time", kind="stable", ignore_index=True)
+    policy = {"every_h": 1.5, "trailing_h": 3, "threshold_only": True}
+    spec = {**method, "window": 4, "channels": ["flow_l_min", "pressure_bar"], "refit": policy}
+    stream = parse_stream("pumps", content(gate={"labels": labels}))
+    times = epoch_ms(in_order["event_time"])
+    in_event = labelled(times, in_order["pump"], read_labels(stream.gate.labels))
+    replayed = detectors.replay_refits(
+        spec, in_order, sensor="pump", alerts_per_sensor_day=BUDGET, rule=RULE, in_event=in_event
+    )
+    fitted_ms = int(times[0] + 3 * HOUR_MS)
+    training = {"stop": iso(fitted_ms)}
+    champion = find_package(promoted(replayed.refits[0], 0, tmp_path, training).package)
+
+    bought = []
+    for number in range(1, len(replayed.refits)):
+        stop = fitted_ms + 1.5 * HOUR_MS * number
+        trailing = in_order[(times >= stop - 3 * HOUR_MS) & (times < stop)]
+        terms = detectors.Terms(BUDGET, RULE)
+        bought.append(bought_again(stream, champion, trailing, terms, truth_of(stream)))
+
+    assert in_event.any()
+    assert bought == [refit.threshold for refit in replayed.refits[1:]]
+    assert len(set(bought)) > 1
+
+
+def test_a_threshold_is_not_bought_alone_where_the_stream_file_has_its_own_or_no_fit_is_known(
+    store, content, readings, tmp_path
+):
+    spec = {"name": "robust_z", "window": 4, "channels": ["flow_l_min"]}
+    detector = detectors.fit(spec, readings, sensor="pump")
+    line = promoted(detectors.Refit(0, np.arange(10), detector, 3.0), 0, tmp_path)
+    champion, terms = find_package(line.package), detectors.Terms(BUDGET, RULE)
+    stream = parse_stream("pumps", content())
+
+    with pytest.raises(StreamError) as error:
+        bought_again(stream, champion, readings, terms, truth_of(stream))
+
+    assert str(error.value) == (
+        f"package {champion.id[:16]} does not say until when it was fitted: its threshold cannot "
+        "be bought on what came after\n  save packages with training=readings.attrs['manifest']"
+    )
+    plant = champion_of_the_sample(store, tmp_path)
+    with pytest.raises(StreamError) as error:
+        refit(replace(plant, threshold=3.0), trailing_days=2, threshold_only=True)
+    assert str(error.value) == (
+        "stream plant declares the threshold 3 itself, which no promotion changes\n"
+        "  leave `threshold` out of the stream file"
+    )
 
 
 def test_a_champion_of_some_sensors_is_fitted_again_on_those(store, content, readings, tmp_path):
@@ -199,6 +261,50 @@ def test_an_answer_that_is_given_while_a_refit_fits_is_in_neither_package_nor_ga
     assert judged.labels["answers"] < len(read_answers("plant"))
 
 
+@pytest.mark.flink
+def test_a_threshold_alone_goes_through_gate_log_and_job_as_any_promotion(store, tmp_path):
+    content = {**load_stream("plant").content(), "detector": "champion"}
+    gate = {**content["gate"], "days": 3, "metric": "false_alerts_per_sensor_day"}
+    stream = parse_stream("plant", {**content, "gate": gate})
+    history = workbench.replay(stream.topic, "2026-01-05T00:00:00Z", "2026-01-08T00:00:00Z")
+    spec = {"name": "robust_z", "window": 4, "channels": ["flow_l_min", "vibration_mm_s"]}
+    detector = detectors.fit(spec, history, sensor="pump")
+    low = detectors.Refit(0, np.arange(10), detector, 2.0)
+    line = replace(promoted(low, 0, tmp_path, history.attrs["manifest"]), stream="plant")
+    log_path("plant").parent.mkdir(parents=True)
+    log_path("plant").write_text(json.dumps(asdict(line)) + "\n")
+
+    asked = {"trailing_days": 6, "readings": 20_000, "threshold_only": True}
+    bought = refit(stream, **asked)
+
+    assert (bought.package, bought.sensors, bought.role) == (line.package, (), "champion")
+    assert bought.threshold > 2.0
+    assert re.fullmatch(r"threshold bought on 2026-01-\S+Z to 2026-01-\S+Z", bought.why)
+    assert promotions("plant") == [line, bought]
+    assert refit(stream, **asked) == bought  # the same archive buys the same threshold
+    package = replace(find_package(line.package), threshold=bought.threshold)
+    newest = workbench.replay(stream.topic).tail(20_000).reset_index(drop=True)
+    batch = detectors.detect(package, newest, sensor="pump", lateness_ms=60_000)
+    certificate = json.loads((store / bought.certificate).read_text())
+    assert certificate["alerts"] == len(batch.episodes) > 0
+    assert parity(stream, readings=20_000).alerts == len(batch.episodes)
+
+    again = replace(bought, effective_ms=int(epoch_ms(newest["event_time"])[10_000]))
+    log_path("plant").write_text("".join(json.dumps(asdict(one)) + "\n" for one in (line, again)))
+    streamed = run(stream, newest)
+
+    times, names = epoch_ms(newest["event_time"]), newest["pump"].to_numpy()
+    holds = np.where(times >= again.effective_ms, bought.threshold, 2.0)
+    taken = ~batch.late
+    expected = detectors.episodes(
+        times[taken], names[taken], (batch.scores - holds)[taken], 0.0, package.rule
+    )
+    assert set(zip(streamed.alerts["sensor"], streamed.alerts["start"], strict=True)) == set(
+        zip(expected["sensor"], expected["start"], strict=True)
+    )
+    assert len(expected) > len(batch.episodes)
+
+
 def champion_of_the_sample(store, tmp_path):
     """A stream that has a champion and takes up answers; its gate refuses any for what it costs."""
     content = {**load_stream("plant").content(), "detector": "champion"}
@@ -215,11 +321,10 @@ def champion_of_the_sample(store, tmp_path):
     return stream
 
 
-def promoted(again, instant, tmp_path):
+def promoted(again, instant, tmp_path, training=None):
     """Keep the package of a refit; return the promotion that it would have been."""
     folder = tmp_path / f"package-{int(instant)}"
-    detectors.save(
-        again.detector, folder, threshold=again.threshold, rule=RULE, training={"topic": "pumps"}
-    )
+    training = {"topic": "pumps", **(training or {})}
+    detectors.save(again.detector, folder, threshold=again.threshold, rule=RULE, training=training)
     package = add_package(folder)
     return Promotion("pumps", "champion", package, int(instant), "2026-01-01T00:00:00Z")

@@ -7,7 +7,7 @@ detector never sees a reading that had not arrived when it was fitted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,11 +19,12 @@ from workbench.detectors.alarms import EpisodeRule
 from workbench.detectors.choosing.choice import settled
 from workbench.detectors.fitted import Fitted
 from workbench.detectors.partition_time import arrivals_of
+from workbench.detectors.refits.buying import Terms, buy_again
 from workbench.detectors.refits.changing import alarming
-from workbench.detectors.refits.trailing import Refit, Terms, fit_again
-from workbench.detectors.specs import AUTO, asks_for_alarms, resolve
+from workbench.detectors.refits.trailing import Refit, fit_again
+from workbench.detectors.specs import AUTO, asks_for_alarms, buys_only, resolve
 from workbench.detectors.windows import WindowIndex, index_windows, time_order
-from workbench.errors import DetectorError
+from workbench.errors import DetectorError, PackageError
 from workbench.times import epoch_ms
 
 _HOUR_MS = 3_600_000
@@ -64,7 +65,8 @@ def replay_refits(
 ) -> Adapted:
     """Return scores of a span under the refit policy of a specification.
 
-    Each fit is by `fit_again`, as `workbench refit` makes it.
+    Each fit is by `fit_again`, each threshold that is bought alone by `buy_again`, as `workbench
+    refit` makes them.
 
     Parameters
     ----------
@@ -73,7 +75,9 @@ def replay_refits(
         `leave_out_alarmed` (default false). Readings under an alarm are then not trained on,
         unless that would leave less than half: what alarms that long is the new usual. And
         `change_h`: an alarm that has been on so long when a fit is due is a change, and what its
-        sensor sent before is not learnt from any more.
+        sensor sent before is not learnt from any more. Or with `threshold_only`: then the first
+        detector stays, and each further time only its threshold is bought anew, by what it has
+        scored since; where that cannot be had yet, the threshold stays too.
     frame
         Readings in arrival order where a lateness is given, else in any order.
     alerts_per_sensor_day, rule
@@ -155,23 +159,57 @@ class _Replay:
         stops = [row for row, _ in spans[1:]] + [len(times)]
         for (row, trailing), stop in zip(spans, stops, strict=True):
             trailing = trailing[~self.gone[trailing]]  # windows join across them
-            part, unfit = self.frame.iloc[trailing], self.known[trailing]
             fits_ms.append(int(times[: row + 1].max()))  # the reading at `row` may be late
-            if spec["name"] == AUTO:  # chosen once: what is promoted again is the same detector
-                chosen = settled(
-                    spec, part, sensor=self.sensor, time=self.time, keep=~unfit,
-                    seed=self.terms.seed,
-                )  # fmt: skip
-                spec = {**chosen, "refit": spec["refit"]}
-            again = fit_again(
-                spec, part, sensor=self.sensor, time=self.time, terms=self.terms,
-                left_out=unfit, alarm=self._alarm(row, spec)[trailing], fits_ms=fits_ms,
-                before=refits[-1].detector if refits else None,
-            )  # fmt: skip
-            refits.append(replace(again, row=row, trained=trailing[again.trained]))
+            if refits and buys_only(spec["refit"]):
+                again = self._bought(refits, trailing)
+            else:
+                spec = self._settled(spec, trailing)
+                again = self._fitted(spec, row, trailing, refits, fits_ms)
+            refits.append(replace(again, row=row))
             self._score(again.detector, row, stop)
             self.thresholds[row:stop] = again.threshold
         return refits
+
+    def _settled(self, spec: Mapping[str, Any], trailing: Ints) -> Mapping[str, Any]:
+        """Return what `auto` chooses, once: what is promoted again is the same detector."""
+        if spec["name"] != AUTO:
+            return spec
+        chosen = settled(
+            spec, self.frame.iloc[trailing], sensor=self.sensor, time=self.time,
+            keep=~self.known[trailing], seed=self.terms.seed,
+        )  # fmt: skip
+        return {**chosen, "refit": spec["refit"]}
+
+    def _fitted(
+        self,
+        spec: Mapping[str, Any],
+        row: int,
+        trailing: Ints,
+        refits: Sequence[Refit],
+        fits_ms: Sequence[int],
+    ) -> Refit:
+        again = fit_again(
+            spec, self.frame.iloc[trailing], sensor=self.sensor, time=self.time, terms=self.terms,
+            left_out=self.known[trailing], alarm=self._alarm(row, spec)[trailing], fits_ms=fits_ms,
+            before=refits[-1].detector if refits else None,
+        )  # fmt: skip
+        return replace(again, trained=trailing[again.trained])
+
+    def _bought(self, refits: Sequence[Refit], trailing: Ints) -> Refit:
+        """Return what is in force with its threshold bought anew, or as it is where none can be.
+
+        In production such a refit is refused, and what scores the stream goes on.
+        """
+        if self.terms.alerts_per_sensor_day is None:
+            return refits[-1]
+        try:
+            threshold = buy_again(
+                refits[-1].detector, self.frame.iloc[trailing], sensor=self.sensor, time=self.time,
+                terms=self.terms, left_out=self.known[trailing], fresh=trailing >= refits[0].row,
+            )  # fmt: skip
+        except (DetectorError, PackageError):
+            return refits[-1]
+        return replace(refits[-1], threshold=threshold)
 
     def _alarm(self, row: int, spec: Mapping[str, Any]) -> Bools:
         """Return which of the readings before a row are under an alarm, by what was in force.

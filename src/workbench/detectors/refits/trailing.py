@@ -17,14 +17,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from workbench.arrays import Bools, Floats, Ints
-from workbench.detectors.alarms import EpisodeRule, threshold_for_budget
+from workbench.arrays import Bools, Ints
+from workbench.detectors.alarms import EpisodeRule
 from workbench.detectors.fitted import Fitted
 from workbench.detectors.fitting import fit_spec
 from workbench.detectors.packages import check_passable
-from workbench.detectors.refits.answered import Answered, raised
+from workbench.detectors.refits.answered import Answered
+from workbench.detectors.refits.buying import Terms, bought
 from workbench.detectors.refits.changing import HOUR_MS, by_sensor, since_change
-from workbench.detectors.windows import index_windows, time_order
+from workbench.detectors.windows import time_order
 from workbench.errors import DetectorError, PackageError
 from workbench.times import epoch_ms
 
@@ -48,25 +49,6 @@ class Refit:
     trained: Ints
     detector: Fitted
     threshold: float
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a detector is fitted again under.
-
-    Attributes
-    ----------
-    alerts_per_sensor_day
-        The budget; None: no threshold is bought.
-    rule
-        When an alarm is set and reset.
-    seed
-        Of each fit.
-    """
-
-    alerts_per_sensor_day: float | None
-    rule: EpisodeRule
-    seed: int = 0
 
 
 def fit_again(
@@ -234,20 +216,10 @@ def fit_with_threshold(
         trial = fit_spec(spec, frame[first], sensor=sensor, time=time, keep=fresh[first], seed=seed)
     except DetectorError as err:
         raise _of_answers(err, int((first & kept).sum()), int(fresh.sum())) from err
-    scores = _scores(trial, frame, kept, sensor=sensor, time=time)
-    later = kept & ~first
-    threshold = threshold_for_budget(
-        times[later],
-        names[later],
-        scores[later],
-        alerts_per_sensor_day=alerts_per_sensor_day,
-        rule=rule,
-        detector=trial,
-    )
-    if answered is not None:
-        heard = kept | (answered.faults >= 0) | (answered.usual >= 0)
-        scores = _scores(trial, frame, heard, sensor=sensor, time=time)
-        threshold = raised(threshold, times, names, scores, answered, rule)
+    threshold = bought(
+        trial, frame, kept=kept, later=kept & ~first, sensor=sensor, time=time,
+        alerts_per_sensor_day=alerts_per_sensor_day, rule=rule, answered=answered,
+    )  # fmt: skip
     check_passable(detector, threshold)
     return detector, threshold
 
@@ -272,24 +244,6 @@ def _of_answers(error: DetectorError, learnt: int, fresh: int) -> DetectorError:
         where=error.where,
         hint="a longer span; or withdraw such answers, if they cover what is no alert",
     )
-
-
-def _scores(
-    detector: Fitted, frame: pd.DataFrame, kept: Bools, *, sensor: str, time: str
-) -> Floats:
-    """Return the scores of windows that hold only readings that are kept, else NaN."""
-    index = index_windows(
-        frame,
-        sensor=sensor,
-        time=time,
-        channels=detector.channels,
-        window=detector.window,
-        max_span_s=detector.max_span_s,
-        missing=detector.takes_missing,
-    )
-    scores: Floats = np.full(len(frame), np.nan)
-    index.score(detector, index.within(kept), scores)
-    return scores
 
 
 def before_instant(times_ms: Ints, row: int) -> int:

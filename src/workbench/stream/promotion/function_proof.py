@@ -39,6 +39,7 @@ from workbench.stream.promotion.proof import (
 )
 from workbench.stream.running import originals
 from workbench.stream.running.outcome import Outcome, newest
+from workbench.stream.selection import as_promoted
 
 READINGS = 20_000  # a function takes hundreds to thousands a second
 _LOG = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def function_parity(
     """
     definition = load_stream(stream)
     check_possible(definition)
+    definition = definition if package else as_promoted(definition)
     judged = judged_package(definition, package)
     frame, messages = gathered(definition, frame, archive, readings)
     floor = definition.gate.scored_share if scored_share is None else scored_share

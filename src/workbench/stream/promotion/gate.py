@@ -238,7 +238,9 @@ def _examine(
         untried = Finding("parity", None, "not tried: refused already")
         return replace(verdict, findings=(*verdict.findings, untried)), ""
     last = originals.newest(frame, readings) if opened else frame.tail(readings)
-    parted, certificate = _parity(stream, package, last.reset_index(drop=True), opened)
+    given = asked.threshold if stream.threshold is None else stream.threshold
+    stream, last = replace(stream, threshold=given), last.reset_index(drop=True)
+    parted, certificate = _parity(stream, package, last, opened)
     return replace(verdict, findings=(*verdict.findings, parted)), certificate
 
 

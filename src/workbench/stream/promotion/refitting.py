@@ -8,6 +8,10 @@ The archive's last days are cut in two, which share no reading:
 `detectors.fit_again`, as in a replayed schedule (`replay_refits`): a reading of a known event is
 not learnt from, nor, where the policy says so, one under an alarm of what was promoted then. With
 `labels: feedback` what people answered is taken up (`evaluation.answered`).
+
+With `threshold_only`, given or in the specification, the package stays, and only the threshold is
+bought anew (`detectors.buy_again`), on what of the trailing span came after its fit: the promotion
+names the same package with another threshold, from its own instant on.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,6 +64,7 @@ def refit(
     archive: str | None = None,
     answers_until: Time = None,
     reason: str = "",
+    threshold_only: bool = False,
 ) -> Promotion:
     """Fit the champion's specification on the trailing span, and promote it if the gate lets it.
 
@@ -79,13 +85,19 @@ def refit(
         package's training names the instant of the last one that counts.
     reason
         Kept in the log: `reason_to_refit`.
+    threshold_only
+        Leave the detector as it is, and buy its threshold alone; so it is in any case where the
+        specification's `refit` says so.
 
     Raises
     ------
     PromotionRefused
         If the gate refuses; it lists every reason.
     StreamError
-        If there is no champion, no alert budget, or too little in the archive.
+        If there is no champion, no alert budget, or too little in the archive; with
+        `threshold_only` also where the stream file's own threshold stands.
+    DetectorError
+        If a fit is refused, or too little came since the last one to buy a threshold by.
     """
     definition = load_stream(stream)
     log = promotions(definition.name, "champion")
@@ -99,19 +111,23 @@ def refit(
     truth = truth_of(definition, until=answers_until)
     opened = originals.readable(definition, archive)
     spans = _spans(definition, champion, log[-1].sensors, trailing_days, opened)
+    asked: dict[str, Any] = {"sensors": log[-1].sensors, "readings": readings, "archive": opened}
+    asked["truth"] = truth  # an answer that is given meanwhile is in no package either
+    if threshold_only or detectors.buys_only(champion.spec["refit"]):
+        threshold = _buy(definition, log[-1], spans, opened, truth)
+        span = f"threshold bought on {iso(spans.start)} to {iso(spans.stop)}"
+        return promote(
+            store() / "packages" / champion.id,
+            stream=definition,
+            threshold=threshold,
+            reason="; ".join(filter(None, [reason, span])),
+            **asked,
+        )
     place = store() / "streams" / definition.name
     with tempfile.TemporaryDirectory(prefix=".refit-", dir=place) as folder:
         package = Path(folder) / "detector"
         _fit(definition, log[-1], spans, opened, package, truth)
-        return promote(
-            package,
-            stream=definition,
-            sensors=log[-1].sensors,
-            reason=reason,
-            readings=readings,
-            archive=opened,
-            truth=truth,  # an answer that is given meanwhile is not in the package either
-        )
+        return promote(package, stream=definition, reason=reason, **asked)
 
 
 def reason_to_refit(
@@ -188,25 +204,94 @@ def _fit(
     stream: Stream, promotion: Promotion, spans: _Spans, archive: originals.Origin, folder: Path,
     truth: GroundTruth,
 ) -> None:  # fmt: skip
-    budget = stream.gate.alerts_per_sensor_day
-    if budget is None:
-        raise StreamError(
-            f"stream {stream.name} declares no alert budget, which its threshold comes from",
-            hint="gate: {alerts_per_sensor_day: 0.3} in the stream file",
-        )
     champion = find_package(promotion.package)
     training = _readings(stream, spans.start, spans.stop, archive)
-    rule = as_run(stream, champion).rule
-    terms = detectors.Terms(budget, rule)
+    terms = _terms(stream, champion)
     again = fitted_again(stream, champion, training, terms, truth, sensors=promotion.sensors)
     answers = {"answers": dict(truth.manifest)} if truth.answers else {}
     detectors.save(
         again.detector,
         folder,
         threshold=again.threshold,
-        rule=rule,
+        rule=terms.rule,
         training={**training.attrs["manifest"], **answers},
     )
+
+
+def _buy(
+    stream: Stream, promotion: Promotion, spans: _Spans, archive: originals.Origin,
+    truth: GroundTruth,
+) -> float:  # fmt: skip
+    champion = find_package(promotion.package)
+    if stream.threshold is not None:
+        raise StreamError(
+            f"stream {stream.name} declares the threshold {stream.threshold:g} itself, which no "
+            "promotion changes",
+            hint="leave `threshold` out of the stream file",
+        )
+    training = _readings(stream, spans.start, spans.stop, archive)
+    terms = _terms(stream, champion)
+    return bought_again(stream, champion, training, terms, truth, sensors=promotion.sensors)
+
+
+def _terms(stream: Stream, champion: Package) -> detectors.Terms:
+    budget = stream.gate.alerts_per_sensor_day
+    if budget is None:
+        raise StreamError(
+            f"stream {stream.name} declares no alert budget, which its threshold comes from",
+            hint="gate: {alerts_per_sensor_day: 0.3} in the stream file",
+        )
+    return detectors.Terms(budget, as_run(stream, champion).rule)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trailing:
+    """The readings of a trailing span that the stream took, and what is known of them.
+
+    Attributes
+    ----------
+    readings
+        Of the sensors in question; windows join across those that it did not take.
+    rows
+        Shape (n,): which of the span they are.
+    arrived
+        Shape (n,): which of the span, of all sensors, it took.
+    faults, usual
+        Shape (len(readings),): as `span_numbers` has them.
+    """
+
+    readings: pd.DataFrame
+    rows: Bools
+    arrived: Bools
+    times_ms: Ints
+    left_out: Bools
+    faults: Ints
+    usual: Ints
+
+    @classmethod
+    def of(
+        cls, stream: Stream, training: pd.DataFrame, truth: GroundTruth, sensors: Sequence[str]
+    ) -> _Trailing:
+        """Judge the readings of a span, of all sensors: lateness is of all of a partition."""
+        arrived = ~detectors.arrivals_of(
+            training,
+            sensor=stream.sensor,
+            time="event_time",
+            lateness_ms=stream.lateness_ms,
+            ahead_ms=stream.ahead_ms,
+        ).left_out
+        rows = arrived.copy()
+        if sensors:
+            rows &= training[stream.sensor].isin(sensors).to_numpy()
+        taken = training[rows].reset_index(drop=True)
+        times, names = epoch_ms(taken["event_time"]), taken[stream.sensor].to_numpy()
+        faults, usual = (span_numbers(times, names, known) for known in (truth.faults, truth.usual))
+        return cls(taken, rows, arrived, times, truth.unfit(times, names), faults, usual)
+
+    @property
+    def answered(self) -> detectors.Answered:
+        """What people said of the readings."""
+        return detectors.Answered(self.faults, np.where(self.faults < 0, self.usual, -1))
 
 
 def fitted_again(
@@ -230,35 +315,56 @@ def fitted_again(
     sensors
         Those that it is the champion of; empty: all.
     """
-    arrived = detectors.arrivals_of(
-        training,
-        sensor=stream.sensor,
-        time="event_time",
-        lateness_ms=stream.lateness_ms,
-        ahead_ms=stream.ahead_ms,
-    )
-    taken = ~arrived.left_out  # windows join across the others, as in the stream
-    if sensors:
-        taken &= training[stream.sensor].isin(sensors).to_numpy()
+    span = _Trailing.of(stream, training, truth, sensors)
     log = promotions(stream.name, "champion")
     alarm = (
-        _alarm(stream, log, training, terms, ~arrived.left_out)
+        _alarm(stream, log, training, terms, span.arrived)
         if detectors.asks_for_alarms(champion.spec["refit"])
         else np.zeros(len(training), dtype=np.bool_)
     )
-    learnt = training[taken].reset_index(drop=True)
-    times, names = epoch_ms(learnt["event_time"]), learnt[stream.sensor].to_numpy()
-    faults, usual = (span_numbers(times, names, rows) for rows in (truth.faults, truth.usual))
+    stop_ms = int(span.times_ms.max(initial=0)) + 1
     return detectors.fit_again(
         champion.spec,
-        learnt,
+        span.readings,
         sensor=stream.sensor,
         terms=terms,
-        left_out=truth.unfit(times, names),
-        alarm=alarm[taken] & (usual < 0),
-        fits_ms=[*(line.effective_ms for line in log), int(times.max(initial=0)) + 1],
+        left_out=span.left_out,
+        alarm=alarm[span.rows] & (span.usual < 0),
+        fits_ms=[*(line.effective_ms for line in log), stop_ms],
         before=champion.detector,
-        answered=detectors.Answered(faults, np.where(faults < 0, usual, -1)),
+        answered=span.answered,
+    )
+
+
+def bought_again(
+    stream: Stream,
+    champion: Package,
+    training: pd.DataFrame,
+    terms: detectors.Terms,
+    truth: GroundTruth,
+    *,
+    sensors: Sequence[str] = (),
+) -> float:
+    """Return the threshold that a champion, left as it is, has after a trailing span.
+
+    The parameters are those of `fitted_again`; of the span, what came after its fit counts.
+    """
+    fitted = span_ms(champion.training)
+    if fitted is None:
+        raise StreamError(
+            f"package {champion.id[:16]} does not say until when it was fitted: its threshold "
+            "cannot be bought on what came after",
+            hint="save packages with training=readings.attrs['manifest']",
+        )
+    span = _Trailing.of(stream, training, truth, sensors)
+    return detectors.buy_again(
+        champion.detector,
+        span.readings,
+        sensor=stream.sensor,
+        terms=terms,
+        left_out=span.left_out,
+        fresh=span.times_ms >= fitted[1],
+        answered=span.answered,
     )
 
 

@@ -39,7 +39,7 @@ from workbench.stream.running import originals
 from workbench.stream.running.job import run_files
 from workbench.stream.running.originals import Origin
 from workbench.stream.running.outcome import Outcome, Written
-from workbench.stream.selection import select
+from workbench.stream.selection import as_promoted, select
 from workbench.stream.span import fates, peaks
 from workbench.stream.span.exporting import Span, export
 from workbench.stream.span.rows import CHANNEL
@@ -90,6 +90,7 @@ def parity(
     if readings < 1:
         raise StreamError(f"parity of {readings} readings proves nothing, at least 1 is needed")
     definition = load_stream(stream)
+    definition = definition if package else as_promoted(definition)
     judged = judged_package(definition, package)
     floor = definition.gate.scored_share if scored_share is None else scored_share
     messages = None
