@@ -30,7 +30,8 @@ class Detector(Protocol):
     -----
     A detector may also have `takes_missing` (bool, False where absent): whether it scores
     windows that hold NaN. One that judges each sensor against its own level has `levels`, and is
-    asked by `score_windows` with the sensors only (`Fitted`).
+    asked by `score_windows` with the sensors only (`Fitted`). One that judges steady windows alone
+    has `states`, which `score_windows` asks.
     """
 
     @property
@@ -76,7 +77,8 @@ def score_windows(
 
     The one place that decides it, for batch and stream alike: what is not finite is missing, and
     a window with a missing value has no score unless the detector takes them; of a detector with
-    `level: sensor`, a window of a sensor without a level has none either.
+    `level: sensor`, a window of a sensor without a level has none either, and with `steady` none
+    that reaches across a change of state.
 
     Parameters
     ----------
@@ -101,9 +103,14 @@ def score_windows(
     bad = ~np.isfinite(windows)
     if getattr(detector, "levels", None) is not None:
         return _on_level(detector, np.where(bad, np.nan, windows), sensors)
+    fine = np.ones(len(windows), dtype=np.bool_)
     if getattr(detector, "takes_missing", False):
-        return detector.score(np.where(bad, np.nan, windows))
-    fine = ~bad.any(axis=tuple(range(1, windows.ndim)))
+        windows = np.where(bad, np.nan, windows)
+    else:
+        fine = ~bad.any(axis=tuple(range(1, windows.ndim)))
+    states = getattr(detector, "states", None)
+    if states is not None:
+        fine &= states.steady(windows)
     if fine.all():
         return detector.score(windows)
     scores: Floats = np.full(len(windows), np.nan)

@@ -13,6 +13,7 @@ from workbench.cards import Card, HasCard, size
 from workbench.detectors import calibration
 from workbench.detectors.contract import State, checked_windows
 from workbench.detectors.leveling.levels import HUGE, PREFIX, Levels, read_levels
+from workbench.detectors.leveling.states import States, states_of
 from workbench.detectors.methods import parts, reach
 from workbench.detectors.methods.features import SHAPES, features, parse_features
 from workbench.detectors.methods.method import Method, Params, checked_state
@@ -146,6 +147,11 @@ class Fitted(HasCard):
         """The gap rule that it was fitted with."""
         span: float | None = self.spec["max_span_s"]
         return span
+
+    @property
+    def states(self) -> States | None:
+        """What the machine does, with `steady`: windows across a change have no score; or None."""
+        return states_of(self.spec)
 
     @property
     def ceiling(self) -> float:

@@ -15,6 +15,7 @@ from workbench.detectors import calibration
 from workbench.detectors.contract import State
 from workbench.detectors.fitted import GOLDEN, Fitted, filled, method_inputs, part_of
 from workbench.detectors.leveling.levels import Levels, learn
+from workbench.detectors.leveling.states import states_of
 from workbench.detectors.methods.method import Method, Params, Training
 from workbench.detectors.methods.reach import fit_reach
 from workbench.detectors.methods.rules import FLAT, robust_centre
@@ -59,6 +60,7 @@ def fit_spec(
     levels = _levels(resolved, frame, keep, index.names) if "level" in resolved else None
     if levels is not None:
         usable = usable[levels.has(index.names[index.rows[usable]])]
+    usable = usable[index.steady(usable, states_of(resolved))]
     first, last = _split(index, usable, _share_kept(resolved))
     rng = np.random.default_rng(seed)
     kept = len(frame) if keep is None else int(keep.sum())

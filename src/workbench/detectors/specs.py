@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from workbench.detectors.leveling.states import checked_states
 from workbench.detectors.methods.features import parse_features
 from workbench.detectors.methods.method import Method, Param
 from workbench.detectors.methods.seasons import CLOCKS
@@ -68,7 +69,10 @@ def resolve(spec: Mapping[str, Any]) -> dict[str, Any]:
         return _auto(spec)
     if spec.get("level") is not None:
         return _leveled(spec)
-    spec = unleveled(spec)
+    if spec.get("steady") is not None:
+        resolved = resolve({**spec, "steady": None})
+        return {**resolved, "steady": checked_states(spec["steady"], resolved["channels"])}
+    spec = _given(spec)
     method = method_of(spec.get("name"))
     channels = _channels(spec.get("channels"))
     resolved = {"name": method.name, "channels": channels, **_values(spec, params_of(method))}
@@ -87,6 +91,12 @@ def _leveled(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return a specification of which each sensor is judged against its own level."""
     if spec["level"] != SENSOR:
         raise DetectorError(f"level is {spec['level']!r}, expected {SENSOR!r}, or none given")
+    if spec.get("steady") is not None:
+        raise DetectorError(
+            f"steady and level: {SENSOR} do not go together: the splits are in the channel's unit, "
+            "which a level takes from it",
+            hint="leave out one of them",
+        )
     resolved = resolve(unleveled(spec))
     for member in resolved.get("members", [resolved]):
         if member["name"] in _ABSOLUTE:
@@ -110,6 +120,12 @@ def level_about(method: Method) -> dict[str, str]:
 def unleveled(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return a specification without its `level`: that of the detector of levelled windows."""
     return {name: value for name, value in spec.items() if name != "level"}
+
+
+def _given(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a specification without what is no parameter, and is not given."""
+    unset = {name for name in ("level", "steady") if spec.get(name) is None}
+    return {name: value for name, value in spec.items() if name not in unset}
 
 
 def clocks_of(spec: Mapping[str, Any]) -> set[str]:
@@ -159,7 +175,7 @@ def _auto(spec: Mapping[str, Any]) -> dict[str, Any]:
             f"{spec['level']!r}",
             hint="a detector by name, such as knn, with level: sensor; or auto without level",
         )
-    spec = unleveled(spec)
+    spec = _given(spec)
     resolved = {
         "name": AUTO,
         "channels": None if channels is None else _channels(channels),
@@ -194,11 +210,12 @@ def _members(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _member(member: object, spec: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(member, Mapping) or member.get("name") == "ensemble":
         raise DetectorError(f"member {member!r} is no specification of a single detector")
-    if member.get("level") is not None:
-        raise DetectorError(
-            f"member {member.get('name')!r} has a level of its own",
-            hint="give level to the ensemble: its members then all see levelled windows",
-        )
+    for name in ("level", "steady"):
+        if member.get(name) is not None:
+            raise DetectorError(
+                f"member {member.get('name')!r} has a {name} of its own",
+                hint=f"give {name} to the ensemble: it is then that of all members",
+            )
     inherited = {name: spec[name] for name in _INHERITED}
     resolved = resolve({**inherited, "calibrate": "tail", **member})
     window, channels = resolved["window"], resolved["channels"]

@@ -18,6 +18,7 @@ import pandas as pd
 from workbench.arrays import Bools, Floats, Ints, Objects
 from workbench.detectors.contract import Detector, score_windows
 from workbench.detectors.leveling.naming import checked_names
+from workbench.detectors.leveling.states import States
 from workbench.detectors.partition_time import arrivals_of, check_columns
 from workbench.errors import DetectorError
 from workbench.times import epoch_ms
@@ -87,6 +88,15 @@ class WindowIndex:
     def values(self, pick: Ints | slice = slice(None)) -> Floats:
         """Return the windows at `pick`, shape (n, w, c)."""
         return self.readings[self.starts[pick][:, np.newaxis] + np.arange(self.window)]
+
+    def steady(self, pick: Ints, states: States | None) -> Bools:
+        """Return which of the windows at `pick` are of one state all along; all where None."""
+        steady = np.ones(len(pick), dtype=np.bool_)
+        if states is not None:
+            for start in range(0, len(pick), _BATCH):
+                batch = slice(start, start + _BATCH)
+                steady[batch] = states.steady(self.values(pick[batch]))
+        return steady
 
     @cached_property
     def names(self) -> Objects:

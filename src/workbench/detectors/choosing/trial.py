@@ -55,12 +55,15 @@ class Held:
         Shape (n,): whether the newest reading is labelled as faulty.
     unit
         Shape (c,): each channel's usual deviation.
+    calm
+        Shape (n,): windows that faults may be planted into.
     """
 
     windows: Floats
     channels: tuple[str, ...]
     wrong: Bools
     unit: Floats
+    calm: Bools
 
     def tried(self, candidate: Fitted) -> Trial:
         """Return what a fitted candidate makes of these windows, and of faults planted in them."""
@@ -77,7 +80,7 @@ class Held:
 
     def _share_above(self, candidate: Fitted, level: float) -> float:
         """Return the share of planted faults whose score passes a level."""
-        calm = np.flatnonzero(~self.wrong)
+        calm = np.flatnonzero(self.calm)
         picked = calm[np.linspace(0, len(calm) - 1, min(_PLANTED, len(calm))).astype(int)]
         whole = filled(self.windows[picked], np.zeros(len(self.channels)))
         scores = [

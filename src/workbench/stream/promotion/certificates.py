@@ -49,7 +49,8 @@ class Certificate(HasCard):
     read
         What it read: the messages of the archive, by its own parser, or a frame.
     able
-        How many readings could have a full window: all but the first w - 1 of each sensor.
+        How many readings could have a full window: all but the first w - 1 of each sensor; of a
+        detector of `steady` windows also without those across a change of state.
     floor
         The least share of those that has to be scored.
     unscored

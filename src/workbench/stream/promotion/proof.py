@@ -135,19 +135,17 @@ def certified(
         What each channel has in the peak of each of `batch.episodes`.
     """
     apart = explained.differences(batch.episodes, why, outcome.alerts)
+    without = unscored.reasons(
+        package.detector, ready, batch, sensor=stream.sensor, time=time,
+        max_span_s=package.max_span_s,
+    )  # fmt: skip
+    able = unscored.able(ready, sensor=stream.sensor, window=package.detector.window)
     return replace(
         compare(outcome, batch, ready, sensor=stream.sensor),
         explained=len(apart),
         largest_explanation_difference=max(apart, default=0.0),
-        able=unscored.able(ready, sensor=stream.sensor, window=package.detector.window),
-        unscored=unscored.reasons(
-            package.detector,
-            ready,
-            batch,
-            sensor=stream.sensor,
-            time=time,
-            max_span_s=package.max_span_s,
-        ),
+        able=able - without["unsteady"],
+        unscored=without,
     )
 
 

@@ -165,7 +165,7 @@ class ScoredSpan:
     def unscored_share(self, inside: Bools) -> tuple[float, str]:
         """Return the share of readings without a score, and the counts of why; NaN: none could."""
         sums = unscored.counts(self.scored[2][inside])
-        able = int(inside.sum()) - sums.pop("warming")
+        able = int(inside.sum()) - sums.pop("warming") - sums.pop("unsteady")
         said = ", ".join(f"{count:,} {name}" for name, count in sums.items() if count)
         return (sum(sums.values()) / able if able else math.nan), said
 

@@ -9,7 +9,9 @@ from workbench.arrays import Bools, Ints
 from workbench.detectors import Detection, Detector, Levels, checked_names
 from workbench.times import epoch_ms
 
-REASONS = ("refused", "late", "ahead", "warming", "gap", "missing", "undefined", "unleveled")
+REASONS = (
+    "refused", "late", "ahead", "warming", "gap", "missing", "undefined", "unleveled", "unsteady",
+)  # fmt: skip
 
 
 def reasons(
@@ -26,7 +28,8 @@ def reasons(
     *refused* has no sensor; *late* and *ahead* are by their time; *warming* has too few of its
     sensor before it; *gap* has a window that spans more than `max_span_s`; *missing* one with a
     missing value; of *undefined* the detector says that there is none; *unleveled* is of a sensor
-    that has no level, where the detector judges each by its own (`level: sensor`).
+    that has no level, where the detector judges each by its own (`level: sensor`); *unsteady* has a
+    window across a change of the machine's state, where the detector judges `steady` ones alone.
 
     Parameters
     ----------
@@ -98,7 +101,13 @@ def _of_windows(
     values = frame[list(detector.channels)].to_numpy(dtype=np.float64, na_value=np.nan)[order]
     holes = np.concatenate([[0], np.cumsum(~np.isfinite(values).all(axis=1))])
     missing = holes[1:] != holes[np.maximum(oldest, 0)]
-    return {"warming": ~full, "gap": gap, "missing": missing}
+    missing &= not getattr(detector, "takes_missing", False)
+    unsteady = np.zeros(n, dtype=np.bool_)
+    states = getattr(detector, "states", None)
+    if states is not None and n >= w:
+        windows = np.lib.stride_tricks.sliding_window_view(values, w, axis=0).swapaxes(1, 2)
+        unsteady[w - 1 :] = ~states.steady(windows)
+    return {"warming": ~full, "gap": gap, "missing": missing, "unsteady": unsteady}
 
 
 def able(frame: pd.DataFrame, *, sensor: str, window: int) -> int:
