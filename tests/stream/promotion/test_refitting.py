@@ -274,7 +274,7 @@ def test_a_threshold_alone_goes_through_gate_log_and_job_as_any_promotion(store,
     log_path("plant").parent.mkdir(parents=True)
     log_path("plant").write_text(json.dumps(asdict(line)) + "\n")
 
-    asked = {"trailing_days": 6, "readings": 20_000, "threshold_only": True}
+    asked = {"trailing_days": 6, "readings": 8_000, "threshold_only": True}
     bought = refit(stream, **asked)
 
     assert (bought.package, bought.sensors, bought.role) == (line.package, (), "champion")
@@ -283,13 +283,13 @@ def test_a_threshold_alone_goes_through_gate_log_and_job_as_any_promotion(store,
     assert promotions("plant") == [line, bought]
     assert refit(stream, **asked) == bought  # the same archive buys the same threshold
     package = replace(find_package(line.package), threshold=bought.threshold)
-    newest = workbench.replay(stream.topic).tail(20_000).reset_index(drop=True)
+    newest = workbench.replay(stream.topic).tail(8_000).reset_index(drop=True)
     batch = detectors.detect(package, newest, sensor="pump", lateness_ms=60_000)
     certificate = json.loads((store / bought.certificate).read_text())
     assert certificate["alerts"] == len(batch.episodes) > 0
-    assert parity(stream, readings=20_000).alerts == len(batch.episodes)
+    assert parity(stream, readings=8_000).alerts == len(batch.episodes)
 
-    again = replace(bought, effective_ms=int(epoch_ms(newest["event_time"])[10_000]))
+    again = replace(bought, effective_ms=int(epoch_ms(newest["event_time"])[4_000]))
     log_path("plant").write_text("".join(json.dumps(asdict(one)) + "\n" for one in (line, again)))
     streamed = run(stream, newest)
 
