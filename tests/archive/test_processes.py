@@ -193,7 +193,7 @@ built = POOL.built
 def reading(code, folder):
     """Return a process that reads a bucket, and then does more."""
     return subprocess.Popen(
-        [sys.executable, "-c", READS + code, str(folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True
     )
 
 
@@ -212,7 +212,7 @@ def test_the_processes_of_one_that_is_killed_end(pulsar, tmp_path, number):
     readings(pulsar, tmp_path)
     (tmp_path / "schemas.json").write_text(json.dumps(SCHEMAS))
     code = "print(built, *POOL.pids(), flush=True); time.sleep(600)"
-    with reading(code, tmp_path) as reader:
+    with reading(READS + code, tmp_path) as reader:
         built, *pids = map(int, reader.stdout.readline().split())
         assert built > 0
         assert len(pids) == 2
@@ -239,7 +239,7 @@ for batch in topic.batches(batch_rows=5000):
         killed += 1
 print(built, killed, pa.Table.from_batches(batches).equals(expected), topic.read().equals(expected))
 """
-    with reading(code, tmp_path) as reader:
+    with reading(READS + code, tmp_path) as reader:
         built, killed, *same = reader.stdout.read().split()
     assert int(built) > 0
     assert int(killed) > 1
@@ -259,10 +259,36 @@ ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 again = topic.read().num_rows
 print(ended, again == rows, set(pids) == set(POOL.pids()), *pids)
 """
-    with reading(code, tmp_path) as reader:
+    with reading(READS + code, tmp_path) as reader:
         ended, same_rows, same_pids, *pids = reader.stdout.read().split()
     assert (ended, same_rows, same_pids) == ("1", "True", "True")
     assert are_gone(map(int, pids))
+
+
+@pytest.mark.parametrize("is_run", [False, True])
+def test_processes_are_started_when_as_much_was_read_as_they_cost_and_never_in_a_run(
+    pulsar, tmp_path, monkeypatch, is_run
+):
+    monkeypatch.delenv("WORKBENCH_RUN", raising=False)
+    if is_run:  # the memory of its kernel's children counts to its limit
+        monkeypatch.setenv("WORKBENCH_RUN", str(tmp_path / "run"))
+    readings(pulsar, tmp_path)
+    (tmp_path / "schemas.json").write_text(json.dumps(SCHEMAS))
+    code = """
+from workbench.archive.processes import pool
+
+assert not POOL.pids()
+pool.WORTH_BYTES = 3 * sum(ledger.bytes for ledger in topic.ledgers) // 2  # as if it were large
+again = topic.read().num_rows
+count = len(POOL.pids())
+POOL.wait()
+assert POOL.built == 0 or count
+last = topic.read().num_rows
+print(rows == again == last, count, POOL.built > 0)
+"""
+    with reading(READS.replace("processes=True", "processes=None") + code, tmp_path) as reader:
+        expected = ["True", "0", "False"] if is_run else ["True", "2", "True"]
+        assert reader.stdout.read().split() == expected
 
 
 def test_no_process_is_started_for_a_small_read_nor_where_one_core_is_allowed(pulsar, tmp_path):

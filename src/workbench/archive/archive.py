@@ -260,9 +260,10 @@ def open(  # noqa: A001 - as the public shape names it
         Threads that decompress and decode; None is one per core.
     processes
         Let as many processes do so, where `workers` are more than one: None from 256 MiB of objects
-        on, read in this process; True at once (they start in two seconds, and take 150 MiB each);
-        False never. They are kept for later reads, and end with this process. The rows are the
-        same. Reads by `decoders` and compacted ones have none.
+        on, read in this process, but not in a run's notebook, to whose memory they count; True at
+        once (they start in two seconds and take 100 MiB each); False never. They are kept for later
+        reads and end with this process. The rows are the same. Reads by `decoders` and compacted
+        ones have none.
     skip_damaged
         Go on after damaged bytes; `Topic.damage.errors` lists them.
     misfits

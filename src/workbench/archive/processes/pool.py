@@ -1,7 +1,7 @@
 """The processes that build for this one: started when reads are worth it, kept, never left behind.
 
 Python's interpreter lock keeps two threads that decode from being much faster than one. A process
-costs more than a second of processor time and some 150 MiB, so none is started before 256 MiB of
+costs more than a second of processor time and some 100 MiB, so none is started before 256 MiB of
 objects were read; until it is ready, and where it cannot be had, threads build, as they do what is
 too much for the processes there are. Rows and their order do not depend on who built them.
 

@@ -105,7 +105,7 @@ def shared(
     if access.workers == 1:
         return map(build, entries(few_bytes))
     count = min(access.workers, _allowed())
-    text = recipe.text() if recipe and count > 1 and access.processes is not False else None
+    text = recipe.text() if recipe and count > 1 and _may_have_processes(access) else None
     most_bytes = few_bytes
     if text is not None:
         if access.processes:
@@ -116,6 +116,13 @@ def shared(
         if not POOL.is_empty():
             return in_order(build, entries(most_bytes), workers=LANES * count)
     return in_order(build, entries(most_bytes), workers=access.workers)
+
+
+def _may_have_processes(access: Access) -> bool:
+    """Return whether there may be processes; in a run, whose memory they count to, if asked for."""
+    if access.processes is None:
+        return "WORKBENCH_RUN" not in os.environ
+    return access.processes
 
 
 def _allowed() -> int:
