@@ -111,6 +111,8 @@ def run_stream(
         raise click.UsageError(f"with --target {target}, let `workbench alerts run {name}` deliver")
     from workbench import stream as room
 
+    if target != "kubernetes" and not dry_run:
+        room.start_gateway()  # its JVM gets ready while the stream is looked at
     definition = room.load_stream(name)
     if dry_run:
         click.echo(room.sql(definition, package=package))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import re
@@ -61,6 +62,14 @@ def _candidates() -> Iterator[tuple[str, Path]]:
 
 def _version(path: Path) -> int | None:
     """Return the feature version (17 of 17.0.9, 8 of 1.8.0), None if it does not run."""
+    try:
+        return _asked(path, path.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@functools.lru_cache(16)  # a JVM that starts, for each question
+def _asked(path: Path, changed_ns: int) -> int | None:
     try:
         done = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):

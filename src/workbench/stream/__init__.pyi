@@ -48,6 +48,7 @@ from .promotion_log import promotions as promotions
 from .running.alert_table import alert_rows as alert_rows
 from .running.backtesting import Backtest as Backtest
 from .running.backtesting import backtest as backtest
+from .running.gateway import start_gateway as start_gateway
 from .running.job import run as run
 from .running.job import sql as sql
 from .running.job_status import Status as Status

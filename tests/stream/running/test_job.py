@@ -25,7 +25,8 @@ from workbench.stream.promotion_log import (
     add_package,
     log_path,
 )
-from workbench.stream.running.job import _STEADY, _add_java_options, environment
+from workbench.stream.running.gateway import _STEADY, _add_java_options
+from workbench.stream.running.job import environment
 from workbench.stream.running.outcome import newest
 
 

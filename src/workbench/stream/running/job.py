@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import re
 import sys
 import tempfile
 import time
@@ -17,7 +14,6 @@ import pandas as pd
 
 from workbench import services
 from workbench.detectors import Package
-from workbench.endpoints import private_home
 from workbench.errors import StreamError
 from workbench.stream.connectors import message_file, readings_file
 from workbench.stream.connectors.plain_files import file_sink
@@ -30,13 +26,8 @@ from workbench.stream.frames import in_step
 from workbench.stream.promotion_log import ROLES
 from workbench.stream.running.class_path import job_ran
 from workbench.stream.running.failures import failure, reason
-from workbench.stream.running.gateway import guard_gateway
-from workbench.stream.running.loopback import (
-    keep_own_variables,
-    let_flink_hang_up,
-    listen_privately,
-    python,
-)
+from workbench.stream.running.gateway import guard_gateway, start_gateway
+from workbench.stream.running.loopback import let_flink_hang_up, python, score_here
 from workbench.stream.running.outcome import OUTPUTS, Outcome, Written
 from workbench.stream.selection import Selection, scorers, select
 from workbench.times import epoch_ms
@@ -54,19 +45,6 @@ _BOUNDED = {"python__fn_execution__bundle__time": "1000"}  # nobody waits for an
 _IDLE_S = 30.0  # of silence, from which on the other partitions do not wait for one
 _WAITING_BYTES = 64 << 20  # of readings that wait for another partition, in memory, at most
 _LONG = 300_000  # readings, from which on a job is not brief
-# A short job compiles quickly instead of well: half the processor time. One that stays has windows
-# that move at each reading, and G1, Flink's own, is at a loss with them: 60,000 readings/s of
-# 100,000 sensors, where this one lets 85,000 pass. What is called often compiles well all the same,
-# a second later, and what its start calls no more: a third of the time until the first score.
-_BRIEF = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-_STEADY = (
-    "-XX:+UseParallelGC",
-    "-XX:Tier4InvocationThreshold=50000",  # these are ten times Java's own
-    "-XX:Tier4MinInvocationThreshold=6000",
-    "-XX:Tier4CompileThreshold=150000",
-    "-XX:Tier4BackEdgeThreshold=400000",
-)
-_COLLECTOR = re.compile(r"-XX:\+Use\w+GC")
 
 
 def sql(stream: str | Path | Stream, *, package: str | None = None) -> str:
@@ -99,26 +77,30 @@ def environment(*, brief: bool = False, batch: bool = False, **settings: str) ->
     settings
         Flink's, with `__` for `.` and `_` for `-`.
     """
-    _prepare_java(brief=brief)
+    start_gateway(brief=brief)
     options = {key.replace("__", ".").replace("_", "-"): value for key, value in settings.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # apache_beam speaks of pkg_resources, on import
-        from pyflink.common import Configuration
-        from pyflink.table import EnvironmentSettings, StreamTableEnvironment
-
         guard_gateway()
-        listen_privately()
-        keep_own_variables()
         let_flink_hang_up()
-        configuration = Configuration()
         options.setdefault("execution.runtime-mode", "BATCH" if batch else "STREAMING")
-        if options.setdefault("execution.target", "local") == "local":
-            options.setdefault("python.executable", str(python()))
-            options[services.PASSWORD_FILE] = str(services.password_file("own"))
-        for key, value in {**_SETTINGS, **options}.items():
-            configuration.set_string(key, value)
-        known = EnvironmentSettings.new_instance().with_configuration(configuration).build()
-        return StreamTableEnvironment.create(_with_own_classes(configuration), known)
+        if options.setdefault("execution.target", "local") != "local":
+            return _created({**_SETTINGS, **options})
+        options.setdefault("python.executable", str(python()))
+        options[services.PASSWORD_FILE] = str(services.password_file("own"))
+        score_here()
+        return _created({**_SETTINGS, **options})
+
+
+def _created(options: Mapping[str, str]) -> TableEnvironment:
+    from pyflink.common import Configuration
+    from pyflink.table import EnvironmentSettings, StreamTableEnvironment
+
+    configuration = Configuration()
+    for key, value in options.items():
+        configuration.set_string(key, value)
+    known = EnvironmentSettings.new_instance().with_configuration(configuration).build()
+    return StreamTableEnvironment.create(_with_own_classes(configuration), known)
 
 
 def _with_own_classes(configuration: Configuration) -> StreamExecutionEnvironment:
@@ -167,35 +149,6 @@ _SETTINGS = {
     "jobmanager.bind-host": "127.0.0.1",  # of the mini cluster's blob server
     "restart-strategy.type": "none",
 }
-
-
-def _prepare_java(*, brief: bool) -> None:
-    """Let PyFlink find the JDK, and keep its logs out of site-packages."""
-    if not services.has_flink():
-        raise StreamError(
-            f"Python {platform.python_version()} has no Flink: apache-flink 1.20 needs 3.11",
-            hint="the commands are handed to a Python that has it: `workbench promote`, `parity`, "
-            "`backtest`, `stream run`",
-        )
-    os.environ["JAVA_HOME"] = str(services.java().parent.parent)
-    logs = private_home() / "logs" / "flink"
-    logs.mkdir(parents=True, exist_ok=True)
-    os.environ["FLINK_LOG_DIR"] = str(logs)
-    _add_java_options(_BRIEF if brief else _STEADY)
-
-
-def _add_java_options(options: tuple[str, ...]) -> None:
-    """Let the JVM that PyFlink starts have these, and no collector beside one of the user's."""
-    import pyflink
-    from pyflink.pyflink_gateway_server import get_jvm_opts
-
-    conf = Path(pyflink.__file__).parent / "conf"
-    given = get_jvm_opts({**os.environ, "FLINK_CONF_DIR": str(conf)})
-    # what a job before this one asked for, maybe in the process that started this one
-    users = [option for option in given if option not in {*_BRIEF, *_STEADY}]
-    if any(_COLLECTOR.fullmatch(option) for option in users):
-        options = tuple(option for option in options if not _COLLECTOR.fullmatch(option))
-    os.environ["FLINK_ENV_JAVA_OPTS"] = " ".join([*users, *options])
 
 
 def define(

@@ -39,7 +39,13 @@ def python() -> Path:
     return path
 
 
-def listen_privately() -> None:
+def score_here() -> None:
+    """Let this process score for the jobs of its mini cluster; Beam's imports take a second."""
+    _listen_privately()
+    _keep_own_variables()
+
+
+def _listen_privately() -> None:
     """Let this process take the workers' calls on a socket that its owner alone can reach.
 
     (PyFlink's takes them on a random port of every interface, and each call may bring code.)
@@ -70,7 +76,7 @@ def _listen(pool: Any) -> str:
     return str(kind._listens_at)
 
 
-def keep_own_variables() -> None:
+def _keep_own_variables() -> None:
     """Keep this process's environment variables and working folder as they are while it scores.
 
     (PyFlink's worker within this process takes over those of the JVM, as they were when that one

@@ -20,7 +20,6 @@ import org.apache.flink.api.python.shaded.py4j.GatewayServer;
  * machine. This one wants a token first, and sends one with what it asks of Python.
  */
 public class PythonGatewayServer {
-    private static final long PATIENCE_MS = 10_000;
     private static final long PAUSE_MS = 100;
 
     public static Watchdog watchdog = () -> true;
@@ -32,6 +31,9 @@ public class PythonGatewayServer {
 
     public static void main(String[] arguments) throws IOException, InterruptedException {
         String token = Objects.requireNonNull(System.getenv("WORKBENCH_GATEWAY_TOKEN"));
+        Thread end = new Thread(PythonGatewayServer::endWithPython, "end with Python");
+        end.setDaemon(true);
+        end.start();
         InetAddress here = InetAddress.getLoopbackAddress();
         Map<String, Object> objects = new ConcurrentHashMap<>();
         Gateway gateway = new Gateway(objects, new CallbackClient(0, here, token));
@@ -59,10 +61,19 @@ public class PythonGatewayServer {
         Files.move(part, path, StandardCopyOption.ATOMIC_MOVE);
     }
 
+    /** Reads what Python never writes: to the end, which comes with Python's, however that is. */
+    private static void endWithPython() {
+        try {
+            while (System.in.read() >= 0) {}
+        } catch (IOException err) {
+            // as good as the end
+        }
+        System.exit(0);
+    }
+
     private static void stay(Map<String, Object> objects) throws InterruptedException {
-        long deadline = System.currentTimeMillis() + PATIENCE_MS;
-        while (!objects.containsKey("Watchdog") && System.currentTimeMillis() < deadline) {
-            Thread.sleep(PAUSE_MS);
+        while (!objects.containsKey("Watchdog")) {
+            Thread.sleep(PAUSE_MS); // Python imports meanwhile
         }
         Watchdog parent = (Watchdog) objects.get("Watchdog");
         while (parent != null && parent.ping()) {

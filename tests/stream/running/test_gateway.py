@@ -1,0 +1,44 @@
+"""The JVM of a process: started early, once, and gone with it."""
+
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+BEGUN = """
+from workbench.stream.running import gateway
+
+gateway.start_gateway(brief=True)
+gateway.start_gateway(brief=True)
+(jvm,) = gateway._jvms
+print(jvm.port(), jvm.process.pid)
+"""
+
+
+def is_running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.flink
+def test_a_jvm_that_is_started_beside_imports_ends_with_a_python_that_never_asks_it(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", BEGUN],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    port, pid = map(int, done.stdout.split())
+
+    assert port > 0
+    for _ in range(600):
+        if not is_running(pid):
+            break
+        time.sleep(0.1)
+    assert not is_running(pid)
