@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workbench.cli.services import set_up
 from workbench.cli.waiting import tell_wait
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def stream() -> None:
     """
 
 
+stream.add_command(set_up)
+
+
 @stream.command("sql")
 @click.argument("name")
 @click.option("--package", help="Id of a package in place of the stream's detector.")
@@ -44,23 +48,6 @@ def show_sql(name: str, package: str | None) -> None:
     from workbench import stream as room
 
     click.echo(room.sql(name, package=package))
-
-
-@stream.command("setup")
-def set_up() -> None:
-    """Make the environment that runs Flink's jobs, if this Python has no Flink.
-
-    apache-flink 1.20 runs on Python 3.11; uv makes an environment for it from the lock file, under
-    WORKBENCH_HOME, once. Commands that need it make it themselves, and are handed to it;
-    WORKBENCH_FLINK_PYTHON names another interpreter that has apache-flink.
-
-    \b
-    Example:
-        workbench stream setup
-    """
-    from workbench import services
-
-    click.echo(f"Flink's jobs run on {services.make_flink_interpreter()}")
 
 
 @stream.command("run")

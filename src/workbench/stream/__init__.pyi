@@ -12,6 +12,7 @@ from .definition.stream_file import Stream as Stream
 from .definition.stream_file import load_stream as load_stream
 from .definition.stream_file import parse_stream as parse_stream
 from .definition.stream_file import streams as streams
+from .first_job import leave_classes as leave_classes
 from .flink_sql.events import COUNTERS as COUNTERS
 from .flink_sql.tables import Sink as Sink
 from .flink_sql.tables import Source as Source

@@ -45,21 +45,34 @@ def job(cache):
     return done.stdout.splitlines()
 
 
-def written(cache):
-    """Wait for what the JVM writes when its process is gone; give the folder."""
-    for _ in range(600):
-        (folder,) = (cache / "workbench").glob("flink-classes-*")
-        if class_path._is_whole(folder / "classes.part"):
-            return folder
-        time.sleep(0.1)
-    raise AssertionError("no classes after a minute")
+def set_up(cache):
+    """Give what `workbench stream setup` says."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from workbench.cli import main; main()", "stream", "setup"],
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
 
 
 @pytest.mark.flink
-def test_the_second_jvm_has_the_classes_of_the_first_and_says_the_same(tmp_path):
-    assert job(tmp_path) == ["PekkoRpcSystem 42 False"]  # Flink's own loader gives a wrapped one
-    folder = written(tmp_path)
-    assert job(tmp_path) == ["PekkoRpcSystem 42 True"]
+@pytest.mark.timeout(400)
+def test_the_setup_leaves_the_classes_of_a_jvm_to_all_others(tmp_path):
+    said = set_up(tmp_path)
+    (folder,) = (tmp_path / "workbench").glob("flink-classes-*")
+    classes = folder / "classes.jsa"
+    expected = [
+        f"Flink's jobs run on {sys.executable}",
+        f"their JVMs start from {classes}",
+    ]
+    assert said == expected
+    written = classes.stat()
+
+    assert job(tmp_path) == ["PekkoRpcSystem 42 True"]  # Flink's own loader gives a wrapped one
+    assert set_up(tmp_path) == expected
+    assert (classes.stat().st_ino, classes.stat().st_size) == (written.st_ino, written.st_size)
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["classes.jsa", "classes.ran", "lib", "opt"]
 

@@ -44,13 +44,9 @@ def class_path() -> dict[str, str]:
     ServicesError
         If our jar for PyFlink's does not compile.
     """
-    from pyflink.find_flink_home import _find_flink_home
-
     _in_order()
-    ours = python_jar()
-    lib = Path(os.environ.get("FLINK_LIB_DIR") or Path(_find_flink_home()) / "lib")
-    jars = sorted(lib.glob("*.jar"))
-    folder = ours.parent / f"flink-classes-{_digest([java(), ours, *jars])}"
+    ours, jars = python_jar(), _jars()
+    folder = _folder(ours, jars)
     try:
         if not folder.is_dir():
             with files.locked(folder.parent / "flink-classes.lock"):
@@ -63,6 +59,31 @@ def class_path() -> dict[str, str]:
         "FLINK_OPT_DIR": str(folder / "opt"),  # holds our jar alone: PyFlink takes the first
         "JVM_ARGS": " ".join(arguments).strip(),
     }
+
+
+def _jars() -> list[Path]:
+    from pyflink.find_flink_home import _find_flink_home
+
+    lib = Path(os.environ.get("FLINK_LIB_DIR") or Path(_find_flink_home()) / "lib")
+    return sorted(lib.glob("*.jar"))
+
+
+def _folder(ours: Path, jars: list[Path]) -> Path:
+    return ours.parent / f"flink-classes-{_digest([java(), ours, *jars])}"
+
+
+def archive() -> Path | None:
+    """Return the archive that a JVM would take now; None: there is none yet."""
+    folder = _folder(python_jar(), _jars())
+    _keep(folder)
+    path = folder / "classes.jsa"
+    return path if path.is_file() else None
+
+
+def is_awaited() -> bool:
+    """Tell whether a JVM is about to leave its classes, or to write them."""
+    folder = _folder(python_jar(), _jars())
+    return (folder / "classes.part").exists() and archive() is None
 
 
 def _own_folder(ours: Path) -> Path:
@@ -80,12 +101,8 @@ def sharing(folder: Path) -> list[str]:
     None, where another is about to leave its own, the disk is nearly full, or the folder's name
     has a blank: PyFlink cuts options there.
     """
+    _keep(folder)
     archive, part = folder / "classes.jsa", folder / "classes.part"
-    if _is_whole(part):
-        with suppress(OSError):  # two at once, or a disk that is only read
-            if part.with_suffix(".ran").exists():
-                files.put(part, archive)
-            part.unlink(missing_ok=True)
     if len(str(folder).split()) > 1:
         return []
     if archive.is_file():
@@ -93,6 +110,16 @@ def sharing(folder: Path) -> list[str]:
             os.utime(archive)  # when it was used last
         return [f"-XX:SharedArchiveFile={archive}", _QUIET]
     return [f"-XX:ArchiveClassesAtExit={part}", _QUIET] if _claim(part) else []
+
+
+def _keep(folder: Path) -> None:
+    """Let what a JVM has written be the archive, if it ran a job."""
+    part = folder / "classes.part"
+    if _is_whole(part):
+        with suppress(OSError):  # two at once, or a disk that is only read
+            if part.with_suffix(".ran").exists():
+                files.put(part, folder / "classes.jsa")
+            part.unlink(missing_ok=True)
 
 
 def job_ran() -> None:
