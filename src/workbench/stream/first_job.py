@@ -19,6 +19,7 @@ import pandas as pd
 from workbench import detectors
 from workbench.errors import StreamError
 from workbench.stream.definition.stream_file import parse_stream
+from workbench.stream.flink_sql.functions import function_jar
 from workbench.stream.promotion_log import add_package
 from workbench.stream.running import class_path
 from workbench.stream.running.job import run
@@ -38,12 +39,13 @@ def leave_classes() -> Path | None:
     StreamError
         If that job fails.
     """
-    if class_path.archive() is None and not class_path.is_awaited():
+    jars = [function_jar()]  # what a job over history has besides Flink
+    if class_path.archive(jars) is None and not class_path.is_awaited(jars):
         _run_apart()
         until_s = time.monotonic() + _WRITING_S
-        while class_path.is_awaited() and time.monotonic() < until_s:
+        while class_path.is_awaited(jars) and time.monotonic() < until_s:
             time.sleep(_POLL_S)  # the JVM writes after its Python has ended
-    return class_path.archive()
+    return class_path.archive(jars)
 
 
 def _run_apart() -> None:

@@ -16,9 +16,11 @@ JOB = """
 import psutil
 from pyflink.java_gateway import get_gateway
 from workbench.stream.running.class_path import job_ran
+from workbench.stream.flink_sql.functions import function_jar
 from workbench.stream.running.job import environment
 
-rows = environment(brief=True).execute_sql("SELECT SUM(x) FROM (VALUES 1, 2, 39) AS t (x)")
+env = environment(brief=True, pipeline__jars=function_jar().as_uri())
+rows = env.execute_sql("SELECT SUM(x) FROM (VALUES 1, 2, 39) AS t (x)")
 with rows.collect() as results:
     *_, newest = [row[0] for row in results]
 job_ran()
@@ -27,7 +29,10 @@ java = get_gateway().jvm
 actors = java.org.apache.flink.runtime.rpc.RpcSystem.load().getClass().getSimpleName()
 jars = [*filter(None, java.System.getProperty("java.class.path").split(":"))]
 scala = [jar for jar in jars if jar.rpartition("/")[2].startswith(("flink-rpc", "flink-scala"))]
-assert jars == [*sorted(jars[:-1]), jars[-1]] and "rpc" in scala[0], jars
+*flink, python, more = jars
+assert flink == sorted(flink) and "rpc" in scala[0], jars
+assert ("flink-python" in python, more) == (True, str(function_jar())), jars
+assert env.get_config().get("pipeline.jars", "none") == "none"
 shared = any("flink-classes-" in one.path and ".jsa" in one.path for one in jvm.memory_maps())
 print(actors, newest, shared)
 """
@@ -61,7 +66,7 @@ def set_up(cache):
 @pytest.mark.timeout(400)
 def test_the_setup_leaves_the_classes_of_a_jvm_to_all_others(tmp_path):
     said = set_up(tmp_path)
-    (folder,) = (tmp_path / "workbench").glob("flink-classes-*")
+    (folder,) = (tmp_path / "workbench").glob("flink-classes-*/jobs-*")
     classes = folder / "classes.jsa"
     expected = [
         f"Flink's jobs run on {sys.executable}",
@@ -74,7 +79,7 @@ def test_the_setup_leaves_the_classes_of_a_jvm_to_all_others(tmp_path):
     assert set_up(tmp_path) == expected
     assert (classes.stat().st_ino, classes.stat().st_size) == (written.st_ino, written.st_size)
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["classes.jsa", "classes.ran", "lib", "opt"]
+    assert names == ["classes.jsa", "classes.ran"]
 
 
 def test_only_one_jvm_at_a_time_leaves_its_classes(tmp_path):

@@ -26,7 +26,7 @@ from workbench.stream.promotion_log import (
     log_path,
 )
 from workbench.stream.running.gateway import _STEADY, _add_java_options
-from workbench.stream.running.job import environment
+from workbench.stream.running.job import _bring, environment
 from workbench.stream.running.outcome import newest
 
 
@@ -177,6 +177,20 @@ def test_a_job_that_stays_has_a_collector_of_its_own_or_the_users(monkeypatch, g
     _add_java_options(_STEADY)
 
     assert os.environ["FLINK_ENV_JAVA_OPTS"].split() == list(expected)
+
+
+def test_a_job_brings_the_jars_that_its_jvm_has_not(tmp_path):
+    there, other = tmp_path / "connector of it.jar", tmp_path / "kafka.jar"
+    both = {"pipeline.jars": f"{there.as_uri()};{other.as_uri()}"}
+    one = {"pipeline.jars": there.as_uri()}
+
+    _bring(some := dict(both), frozenset({there}), is_here=True)
+    _bring(none := dict(one), frozenset({there}), is_here=True)
+    _bring(remote := dict(both), frozenset({there}), is_here=False)
+
+    assert some == {"pipeline.jars": other.as_uri()}
+    assert none == {}
+    assert remote == both
 
 
 def test_the_sql_shows_every_step(stream):

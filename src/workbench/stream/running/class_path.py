@@ -10,6 +10,7 @@ cluster anew. What that gave stands in docs/operations.md.
                         /classes.jsa  the archive, some 150 MB; the JVM takes no other's
                         /classes.part what a JVM writes when it ends, or will
                         /classes.ran  that it ran a job, whose classes are among them
+                        /jobs-DIGEST  the same for a JVM that has the jars of jobs, too
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import shutil
 import time
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,11 +35,18 @@ _ROOM_BYTES = 1 << 30  # what a disk must have left
 _UNUSED_S = 30 * 86_400.0
 _STALE_S = 3600.0  # a JVM that runs longer leaves the writing to another
 _claimed: list[Path] = []  # by this process
+_MORE = "WORKBENCH_JOB_JARS"
 _QUIET = "-Xlog:cds*=off"  # else it says on stdout which classes it could not keep
 
 
-def class_path() -> dict[str, str]:
+def class_path(more: Sequence[Path] = ()) -> dict[str, str]:
     """Return the variables by which PyFlink's JVM has these jars, and classes of a JVM before it.
+
+    Parameters
+    ----------
+    more
+        Jars of jobs, behind Flink's: what is loaded of them is loaded once, for all jobs, and
+        comes from an archive of its own.
 
     Raises
     ------
@@ -46,17 +55,21 @@ def class_path() -> dict[str, str]:
     """
     _in_order()
     ours, jars = python_jar(), _jars()
-    folder = _folder(ours, jars)
+    flink = folder = _folder(ours, jars)
     try:
         if not folder.is_dir():
             with files.locked(folder.parent / "flink-classes.lock"):
                 _fill(folder, ours, jars)
     except OSError:  # a cache that is only read
-        return {"FLINK_OPT_DIR": str(_own_folder(ours))}
+        return {_MORE: os.pathsep.join(map(str, more)), "FLINK_OPT_DIR": str(_own_folder(ours))}
+    folder = _kept_in(folder, more)
+    with suppress(OSError):
+        folder.mkdir(exist_ok=True)
     arguments = [os.environ.get("JVM_ARGS", ""), *sharing(folder)]
     return {
-        "FLINK_LIB_DIR": str(folder / "lib"),
-        "FLINK_OPT_DIR": str(folder / "opt"),  # holds our jar alone: PyFlink takes the first
+        _MORE: os.pathsep.join(map(str, more)),
+        "FLINK_LIB_DIR": str(flink / "lib"),
+        "FLINK_OPT_DIR": str(flink / "opt"),  # holds our jar alone: PyFlink takes the first
         "JVM_ARGS": " ".join(arguments).strip(),
     }
 
@@ -72,18 +85,22 @@ def _folder(ours: Path, jars: list[Path]) -> Path:
     return ours.parent / f"flink-classes-{_digest([java(), ours, *jars])}"
 
 
-def archive() -> Path | None:
-    """Return the archive that a JVM would take now; None: there is none yet."""
-    folder = _folder(python_jar(), _jars())
+def _kept_in(folder: Path, more: Sequence[Path]) -> Path:
+    return folder / f"jobs-{_digest([*more])}" if more else folder
+
+
+def archive(more: Sequence[Path] = ()) -> Path | None:
+    """Return the archive that a JVM with these jars would take now; None: there is none yet."""
+    folder = _kept_in(_folder(python_jar(), _jars()), more)
     _keep(folder)
     path = folder / "classes.jsa"
     return path if path.is_file() else None
 
 
-def is_awaited() -> bool:
-    """Tell whether a JVM is about to leave its classes, or to write them."""
-    folder = _folder(python_jar(), _jars())
-    return (folder / "classes.part").exists() and archive() is None
+def is_awaited(more: Sequence[Path] = ()) -> bool:
+    """Tell whether a JVM with these jars is about to leave its classes, or to write them."""
+    folder = _kept_in(_folder(python_jar(), _jars()), more)
+    return (folder / "classes.part").exists() and archive(more) is None
 
 
 def _own_folder(ours: Path) -> Path:
@@ -199,7 +216,7 @@ def _in_order() -> None:
     def by_name(env: dict[str, str]) -> str:
         folders = Path(env["FLINK_LIB_DIR"]), Path(env["FLINK_OPT_DIR"])
         jars = [str(jar) for folder in folders for jar in sorted(folder.glob("*.jar"))]
-        return os.pathsep.join(jars)
+        return os.pathsep.join([*jars, *filter(None, [env.get(_MORE, "")])])
 
     pyflink_gateway_server.construct_flink_classpath = by_name
 
@@ -213,6 +230,6 @@ def _tidy(cache: Path) -> None:
         if not all(link.exists() for link in folder.glob("*/*.jar")):
             files.remove_folder(folder)
             continue
-        for archive in folder.glob("classes.*"):
+        for archive in folder.glob("**/classes.*"):
             if time.time() - archive.stat().st_mtime > _UNUSED_S:
                 archive.unlink()

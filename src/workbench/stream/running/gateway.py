@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ class _Jvm:
     process: subprocess.Popen[bytes]
     folder: tempfile.TemporaryDirectory[str]
     token: str
+    jars: frozenset[Path]
 
     def port(self) -> int:
         """Wait until it listens, and return its port."""
@@ -67,13 +69,18 @@ _lock = threading.Lock()
 _jvms: list[_Jvm] = []  # the one of this process, as PyFlink has one
 
 
-def start_gateway(*, brief: bool = False) -> None:
+def start_gateway(*, brief: bool = False, jars: Sequence[Path] = ()) -> frozenset[Path]:
     """Start the JVM of this process, unless it has one; it gets ready while Python imports.
+
+    Return which jars of jobs it was started with: these no job has to bring.
 
     Parameters
     ----------
     brief
         For jobs of seconds.
+    jars
+        Jars of jobs. Flink loads what a job brings for it alone, and Java compiles that anew: 3 s
+        of processor time for each job that reads a topic.
 
     Raises
     ------
@@ -87,7 +94,8 @@ def start_gateway(*, brief: bool = False) -> None:
         pyflink = sys.modules.get("pyflink.java_gateway")
         runs = any(jvm.process.poll() is None for jvm in _jvms)
         if not runs and getattr(pyflink, "_gateway", None) is None:
-            _jvms[:] = [_started()]
+            _jvms[:] = [_started(jars)]
+        return _jvms[0].jars if _jvms else frozenset()
 
 
 def guard_gateway() -> None:
@@ -110,18 +118,19 @@ def _launch() -> JavaGateway:
     )
 
 
-def _started() -> _Jvm:
+def _started(jars: Sequence[Path]) -> _Jvm:
     from pyflink.pyflink_gateway_server import launch_gateway_server_process
 
     folder, token = tempfile.TemporaryDirectory(prefix="workbench-"), secrets.token_hex(32)
     atexit.register(folder.cleanup)
     variables = {
         **os.environ,
-        **class_path(),
+        **class_path(jars),
         "WORKBENCH_GATEWAY_TOKEN": token,  # of this user's processes alone
         "_PYFLINK_CONN_INFO_PATH": str(Path(folder.name) / "port"),
     }
-    return _Jvm(launch_gateway_server_process(variables, _MAIN), folder, token)
+    process = launch_gateway_server_process(variables, _MAIN)
+    return _Jvm(process, folder, token, frozenset(jars))
 
 
 def _prepare_java(*, brief: bool) -> None:

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pandas as pd
 
@@ -77,19 +79,33 @@ def environment(*, brief: bool = False, batch: bool = False, **settings: str) ->
     settings
         Flink's, with `__` for `.` and `_` for `-`.
     """
-    start_gateway(brief=brief)
     options = {key.replace("__", ".").replace("_", "-"): value for key, value in settings.items()}
+    is_here = options.setdefault("execution.target", "local") == "local"
+    _bring(options, start_gateway(brief=brief, jars=_jars(options) if is_here else ()), is_here)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # apache_beam speaks of pkg_resources, on import
         guard_gateway()
         let_flink_hang_up()
         options.setdefault("execution.runtime-mode", "BATCH" if batch else "STREAMING")
-        if options.setdefault("execution.target", "local") != "local":
+        if not is_here:
             return _created({**_SETTINGS, **options})
         options.setdefault("python.executable", str(python()))
         options[services.PASSWORD_FILE] = str(services.password_file("own"))
         score_here()
         return _created({**_SETTINGS, **options})
+
+
+def _jars(options: Mapping[str, str]) -> list[Path]:
+    addresses = options.get("pipeline.jars", "").split(";")
+    return [Path(url2pathname(urlsplit(address).path)) for address in addresses if address]
+
+
+def _bring(options: dict[str, str], there: frozenset[Path], is_here: bool) -> None:
+    """Leave out of a job's jars those that its JVM has, where that is this process's."""
+    if is_here and (jars := _jars(options)):
+        options["pipeline.jars"] = ";".join(jar.as_uri() for jar in jars if jar not in there)
+        if not options["pipeline.jars"]:
+            del options["pipeline.jars"]
 
 
 def _created(options: Mapping[str, str]) -> TableEnvironment:
