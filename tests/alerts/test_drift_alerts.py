@@ -20,6 +20,7 @@ from workbench import alerts as room
 from workbench import detectors, replay
 from workbench.alerts.drift_alerts import state_path
 from workbench.alerts.journal import Journal
+from workbench.alerts.lists import _open
 from workbench.cli import cli
 from workbench.errors import ServicesError, StreamError
 from workbench.files import whole_lines
@@ -263,3 +264,34 @@ def test_an_alert_that_kafka_did_not_take_is_sent_by_the_next_look(
     assert [(alert["id"], alert["status"]) for alert in kept] == [
         (sent["id"], "open"), (sent["id"], "closed"),
     ]  # fmt: skip
+
+
+def test_what_a_job_left_open_is_what_it_opened_and_nothing_closed(plant):
+    alert = {
+        "id": "a", "stream": "plant", "sensor": "P1", "kind": "episode", "status": "open",
+        "start": "2026-01-05T00:00:00.000Z",
+    }  # fmt: skip
+    said = [
+        alert,
+        {**alert, "id": "b"},
+        {**alert, "id": "b", "status": "closed"},
+        {**alert, "id": "b"},  # a restart says it again
+        {**alert, "id": "c", "kind": "drift"},
+        {**alert, "id": "d", "stream": "other"},
+        {**alert, "id": "e", "start": "x"},
+    ]
+
+    left = _open(plant, [b"no alert", *(json.dumps(each).encode() for each in said)])
+
+    assert [each["id"] for each in left] == ["a"]
+
+
+def test_what_is_not_closed_is_told_with_the_reason(plant):
+    alerts = tuple({"sensor": f"P{n}", "kind": "episode", "start": "2026"} for n in range(5))
+    left = room.LeftOpen(alerts, "another job reads")
+
+    assert room.close_left_open(plant, left) == (
+        "5 alerts of before stay open (P0 episode since 2026; P1 episode since 2026; "
+        "P2 episode since 2026; 2 more): another job reads"
+    )
+    assert room.close_left_open(plant, room.LeftOpen(())) == ""

@@ -15,7 +15,10 @@ from .feedback import withdraw as withdraw
 from .journal import Journal as Journal
 from .links import link as link
 from .links import linked as linked
+from .lists import LeftOpen as LeftOpen
+from .lists import close_left_open as close_left_open
 from .lists import find_alert as find_alert
+from .lists import left_open as left_open
 from .lists import list_alerts as list_alerts
 from .messages import Message as Message
 from .messages import message as message

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from workbench.endpoints import home
 from workbench.stream import DRIFT, NO_LIMIT, Drift, Finding, Stream, alert_schema, load_stream
 from workbench.times import instant_ms, iso
 
-_SENSOR = "topic"  # as of a silent one: it is not of one sensor
 _REASON = {"name": "reason", "type": ["null", "string"], "default": None}
+_SENSOR = "topic"  # as of a silent one: it is not of one sensor
 
 
 def announce_drift(stream: str | Path | Stream, drift: Drift) -> list[Alert]:
@@ -50,7 +50,7 @@ def announce_drift(stream: str | Path | Stream, drift: Drift) -> list[Alert]:
         _keep(path, _turns(definition, drift, _State(path)))
         unsent: list[Alert] = [*_State(path).unsent]
         for alert in unsent:
-            _send(definition, alert)
+            send_with_reason(definition, [alert])
             files.append_line(path, json.dumps({"sent": alert["id"], "status": alert["status"]}))
     return unsent
 
@@ -137,10 +137,18 @@ def _reason(finding: Finding) -> str:
     return f"{finding.check}: {finding.found} (limit: {finding.wanted})"
 
 
-def _send(stream: Stream, alert: Alert) -> None:
+def send_with_reason(stream: Stream, alerts: Iterable[Alert]) -> None:
+    """Send alerts that have a `reason` to a stream's topic of alerts.
+
+    Raises
+    ------
+    ServicesError
+        If the broker is away, or does not take them; those before were sent.
+    """
     schema = alert_schema(stream)
     schema = {**schema, "fields": [*schema["fields"], _REASON]}
-    event_topics.send(stream.alerts, json.dumps(alert).encode(), key=alert["id"], schema=schema)
+    for alert in alerts:
+        event_topics.send(stream.alerts, json.dumps(alert).encode(), key=alert["id"], schema=schema)
 
 
-__all__ = ["announce_drift", "state_path"]
+__all__ = ["announce_drift", "send_with_reason", "state_path"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench.cli.services import set_up
-from workbench.cli.waiting import tell_wait
+from workbench.cli.waiting import beginning, interruptible, tell_wait
 
 if TYPE_CHECKING:
     from workbench.stream import Job, Stream, Submitted
@@ -110,17 +110,16 @@ def run_stream(
     if target == "kubernetes":
         _deployment(name, bucket, image, package)
         return
-    missed = room.left_behind(definition) if position == "latest" else None
+    tell = beginning(definition, position)
     with _delivering(definition) if delivers else nullcontext(_nothing) as check:
-        job = room.start(definition, position=position, package=package)
+        with interruptible("ended before the job ran"):
+            job = room.start(definition, position=position, package=package)
         click.echo(
             f"{definition.name} runs: {definition.topic} to {definition.alerts}; Ctrl-C ends it",
             err=True,
         )
-        click.echo(_begins(position, missed), err=True)
-        if definition.uncounted:
-            click.echo(definition.uncounted, err=True)
         try:
+            tell()
             _wait(job, seconds, check)
         except KeyboardInterrupt:
             click.echo("stopping", err=True)
@@ -150,22 +149,14 @@ def _wait(job: Job, seconds: float | None, check: Callable[[], None]) -> None:
             raise
 
 
-def _begins(position: str, missed: str | None) -> str:
-    """Return from where a job reads, and what it leaves out."""
-    if position != "latest":
-        return f"it reads from {position} on"
-    line = "it reads what comes from now on"
-    if not missed:
-        return line
-    return f"{line}; what came since it last ran is not scored: --position {missed} begins there"
-
-
 def _submit(name: str, jobmanager: str | None, position: str, package: str | None) -> None:
     from workbench import stream as room
 
-    _print_submission(room.submit(name, jobmanager=jobmanager, position=position, package=package))
-    if uncounted := room.load_stream(name).uncounted:
-        click.echo(uncounted, err=True)
+    tell = beginning(room.load_stream(name), position)
+    with interruptible("ended while the job was handed over: the cluster's page tells if it runs"):
+        job = room.submit(name, jobmanager=jobmanager, position=position, package=package)
+    _print_submission(job)
+    tell()
 
 
 def _deployment(name: str, bucket: str, image: str | None, package: str | None) -> None:

@@ -2,6 +2,7 @@ from .around import readings_around as readings_around
 from .connectors.plain_files import file_sink as file_sink
 from .connectors.plain_files import file_source as file_source
 from .connectors.pulsar import alert_schema as alert_schema
+from .connectors.topics import is_read as is_read
 from .connectors.topics import left_behind as left_behind
 from .definition.routes import SEVERITIES as SEVERITIES
 from .definition.routes import USUAL_SEVERITY as USUAL_SEVERITY
@@ -49,6 +50,7 @@ from .promotion_log import promotions as promotions
 from .running.alert_table import alert_rows as alert_rows
 from .running.backtesting import Backtest as Backtest
 from .running.backtesting import backtest as backtest
+from .running.gateway import end_java as end_java
 from .running.gateway import start_gateway as start_gateway
 from .running.job import run as run
 from .running.job import sql as sql

@@ -5,7 +5,7 @@ import pulsar
 import pytest
 
 from workbench.broker import admin, connect, rest_path
-from workbench.cli.stream import _begins
+from workbench.cli.waiting import begins
 from workbench.services import ingest_frame
 from workbench.stream import left_behind, parse_stream
 
@@ -50,9 +50,9 @@ def test_what_came_since_the_last_run_begins_at_the_position_that_is_told(servic
         first = pulsar.MessageId(partition, ledger, entry, -1)
         reader = client.create_reader("behind", first, start_message_id_inclusive=True)
         assert b'"bar":3.0' in reader.read_next(5000).data()
-    assert _begins("latest", place) == (
-        f"it reads what comes from now on; what came since it last ran is not scored: "
-        f"--position {place} begins there"
+    assert begins("latest", place) == (
+        f"it reads what comes from now on; what came since its last checkpoint is left out: "
+        f"--position {place} reads it"
     )
 
 
@@ -65,5 +65,5 @@ def test_of_partitions_it_is_the_beginning_and_of_a_stream_that_never_ran_nothin
     send("behind-parted", [1, 2])
 
     assert left_behind(plant("behind-parted")) == "earliest"
-    assert _begins("earliest", None) == "it reads from earliest on"
-    assert _begins("latest", None) == "it reads what comes from now on"
+    assert begins("earliest", None) == "it reads from earliest on"
+    assert begins("latest", None) == "it reads what comes from now on"

@@ -142,6 +142,23 @@ def _unread(topic: str, subscription: str) -> str | None:
     return f"{ledger}:{int(entry) + 1}:-1"
 
 
+def is_read(stream: Stream) -> bool:
+    """Tell whether a job of a stream, or its function, is connected to the stream's topic.
+
+    Raises
+    ------
+    ServicesError
+        If the broker does not answer, or there is no such topic.
+    """
+    names = (f"workbench-{stream.name}", f"workbench-function-{stream.name}")
+    for part in broker.partitions(stream.topic):
+        held = broker.get(f"{broker.rest_path(part)}/stats")["subscriptions"]
+        consumers = [each for name in names if name in held for each in held[name]["consumers"]]
+        if any(each["consumerName"] != services.POSITIONING for each in consumers):
+            return True
+    return False
+
+
 def lasting_position(topic: str, position: str, subscription: str) -> str:
     """Return a position that still means the same after a while.
 
@@ -220,4 +237,4 @@ def _register(topic: str, schema: Mapping[str, Any]) -> None:
     broker.check(broker.admin("POST", f"{broker.schema_path(topic)}/schema", json=body))
 
 
-__all__ = ["alert_schema", "jars", "lasting_position", "sink", "source"]
+__all__ = ["alert_schema", "is_read", "jars", "lasting_position", "left_behind", "sink", "source"]

@@ -34,6 +34,19 @@ def left_behind(stream: Stream) -> str | None:
     return pulsar.left_behind(stream) if queue(stream.topic) is pulsar else None
 
 
+def is_read(stream: Stream) -> bool | None:
+    """Tell whether a job of a stream, or its function, is connected to the stream's topic.
+
+    None of Kafka, which does not tell: Flink's readers are no members of a consumer group.
+
+    Raises
+    ------
+    ServicesError
+        If the broker does not answer, or there is no such topic.
+    """
+    return pulsar.is_read(stream) if queue(stream.topic) is pulsar else None
+
+
 class Queue(Protocol):
     """What a module has to have, for topics of its queue to be ends of a job.
 
@@ -139,4 +152,4 @@ def job_jars(stream: Stream, given: Ends | None = None) -> list[Path]:
     return list(dict.fromkeys([*jars, function_jar()]))
 
 
-__all__ = ["QUEUES", "Ends", "Queue", "ends", "job_jars", "queue"]
+__all__ = ["QUEUES", "Ends", "Queue", "ends", "is_read", "job_jars", "left_behind", "queue"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import platform
 import re
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from workbench import services
 from workbench.endpoints import private_home
 from workbench.errors import StreamError
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 _MAIN = ["-c", "org.apache.flink.client.python.PythonGatewayServer", "local"]
 _POLL_S = 0.02
+_END_S = 5.0
 # A short job compiles quickly instead of well: half the processor time. One that stays has windows
 # that move at each reading, and G1, Flink's own, is at a loss with them: 60,000 readings/s of
 # 100,000 sensors, where this one lets 85,000 pass. What is called often compiles well all the same,
@@ -131,6 +135,20 @@ def _started(jars: Sequence[Path]) -> _Jvm:
     }
     process = launch_gateway_server_process(variables, _MAIN)
     return _Jvm(process, folder, token, frozenset(jars))
+
+
+def end_java() -> None:
+    """End the JVM of this process and what it has started, if it has one: a start is broken off.
+
+    It ends by itself when this process does, but not always where that is amid its own start.
+    """
+    for jvm in _jvms:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            java = psutil.Process(jvm.process.pid)
+            family = [java, *java.children(recursive=True)]
+            java.terminate()
+            for process in psutil.wait_procs(family, timeout=_END_S)[1]:
+                process.kill()
 
 
 def _prepare_java(*, brief: bool) -> None:
