@@ -1,6 +1,7 @@
 import contextlib
 import json
 
+import psutil
 import pulsar
 import pytest
 
@@ -9,6 +10,7 @@ from workbench import services as room
 from workbench.broker import connect
 from workbench.errors import ServicesError
 from workbench.services import artifacts
+from workbench.services.processes import processes
 
 FUNCTION = """
 import google.protobuf
@@ -59,6 +61,14 @@ def test_a_python_function_runs_on_our_own_packages(functions):
                 break
 
     assert answer.data().decode() == f"3.0 {np.__version__}"
+    listening = {
+        (place.laddr.ip.removeprefix("::ffff:"), place.laddr.port)
+        for process in processes("pulsar")
+        for place in process.net_connections("tcp")
+        if place.status == psutil.CONN_LISTEN
+    }
+    assert len(listening) >= len(room.ports("pulsar")) + 2  # it tells its status and its metrics
+    assert {address for address, _ in listening} == {"127.0.0.1"}
 
 
 @pytest.mark.pulsar

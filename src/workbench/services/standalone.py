@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     import requests
 
 PORTS = ("broker", "web", "bookie")
+# Of what runs a Python function: it would listen on every interface, and is asked on loopback
+_INSTANCE = {
+    "server.py": ("add_insecure_port('[::]:%d'", "add_insecure_port('127.0.0.1:%d'"),
+    "prometheus_client_fix.py": ("addr=''", "addr='127.0.0.1'"),
+}
 _FORGET_S = 120  # 1 s on an idle core
 _MEMORY = "-Xms256m -Xmx768m -XX:MaxDirectMemorySize=768m"
 _INTERCEPTORS = "org.apache.pulsar.common.intercept.Append{}MetadataInterceptor"
@@ -71,6 +76,8 @@ def launch(state: State) -> None:
     command = [distribution / "bin" / "pulsar", "standalone", "-nss"]
     _forget_bookies(distribution, folder)
     functions = state["options"]["functions"]
+    if functions:
+        _keep_functions_in(distribution / "instances" / "python-instance")
     command += ["-fwc", _worker_conf(distribution, folder)] if functions else ["-nfw"]
     places = ["--metadata-dir", folder / "metadata", "--bookkeeper-dir", folder / "bookkeeper"]
     start(
@@ -116,6 +123,16 @@ def _forget_bookies(distribution: Path, folder: Path) -> None:
         where=metadata,
         hint="does another Pulsar run on it? workbench services status",
     )
+
+
+def _keep_functions_in(folder: Path) -> None:
+    for name, (shipped, ours) in _INSTANCE.items():
+        path = folder / name
+        text = path.read_text(encoding="utf-8")
+        if ours not in text:
+            if shipped not in text:
+                raise ServicesError(f"it has no {shipped}: where would it listen?", where=path)
+            files.write_text(path, text.replace(shipped, ours))
 
 
 def _worker_conf(distribution: Path, folder: Path) -> Path:
