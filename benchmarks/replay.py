@@ -268,7 +268,8 @@ def measure(count: int) -> dict[str, dict[str, dict[str, float]]]:
         say(f"{kind}: reading")
         figures[kind]["tiered"] = run("--reader", kind, topic)[""]
     schemas = home() / "bench-schemas.json"
-    schemas.write_text(json.dumps(fetch_schemas(places.admin, list(topics.values()))))
+    known = fetch_schemas(places.admin, list(topics.values()), token=places.broker_token)
+    schemas.write_text(json.dumps(known))
     folder = str(next(home().rglob("*-ledger-*-index")).parent)
     for kind, topic in topics.items():
         say(f"{kind}: reading the archive")

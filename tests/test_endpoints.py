@@ -1,5 +1,10 @@
 """Where the outside world is read from."""
 
+import json
+from dataclasses import fields
+
+import pytest
+
 from workbench import endpoints
 
 
@@ -23,6 +28,66 @@ def test_the_environment_wins_over_the_local_services(tmp_path, monkeypatch):
     known = endpoints.endpoints()
 
     assert (known.broker, known.admin) == ("pulsar://plant:6650", "http://127.0.0.1:2")
+
+
+LOCAL = {
+    "broker": "pulsar://127.0.0.1:1", "admin": "http://127.0.0.1:2", "broker_token": "token",
+    "kafka": "127.0.0.1:3", "kafka_config": "/home/client.properties",
+    "flink": "http://127.0.0.1:4", "flink_password": "password",
+}  # fmt: skip
+
+
+@pytest.fixture
+def local(tmp_path, monkeypatch):
+    """Local services, of which the environment says nothing."""
+    for each in fields(endpoints.Endpoints):
+        monkeypatch.delenv(each.metadata["env"], raising=False)
+    monkeypatch.delenv("WORKBENCH_BROKER_TOKEN_FILE", raising=False)
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    (tmp_path / "services.json").write_text(json.dumps({"endpoints": LOCAL}))
+
+
+@pytest.mark.parametrize(
+    ("variable", "address", "secret"),
+    [
+        ("WORKBENCH_BROKER", "pulsar://plant:6650", "broker_token"),
+        ("WORKBENCH_ADMIN", "http://plant:8080", "broker_token"),
+        ("WORKBENCH_KAFKA", "plant:9092", "kafka_config"),
+        ("WORKBENCH_FLINK", "http://plant:8081", "flink_password"),
+    ],
+)
+def test_what_lets_one_into_a_local_service_is_shown_to_no_other(
+    local, variable, address, secret, monkeypatch
+):
+    before = endpoints.endpoints()
+    monkeypatch.setenv(variable, address)
+
+    assert {getattr(before, name) for name in LOCAL} == set(LOCAL.values())
+    known = endpoints.endpoints()
+    secrets = {"broker_token", "kafka_config", "flink_password"}
+    assert {name for name in secrets if getattr(known, name) != LOCAL[name]} == {secret}
+    assert getattr(known, secret) == ""
+
+
+def test_an_address_that_is_said_to_be_the_local_one_is_let_in(local, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_BROKER", LOCAL["broker"])
+
+    assert endpoints.endpoints().broker_token == LOCAL["broker_token"]
+
+
+def test_a_token_of_ones_own_goes_before_the_local_one(local, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_BROKER_TOKEN_FILE", str(tmp_path / "token"))
+    (tmp_path / "token").write_text("mine")
+    monkeypatch.setenv("WORKBENCH_BROKER", "pulsar://plant:6650")
+
+    assert endpoints.endpoints().broker_token == "mine"  # noqa: S105 - no secret
+
+
+def test_a_broker_that_is_named_is_not_shown_the_token_of_the_local_one(local, monkeypatch):
+    assert endpoints.token_for(f"{LOCAL['admin']}/") == LOCAL["broker_token"]
+    assert endpoints.token_for("http://plant:8080") == ""
+    monkeypatch.setenv("WORKBENCH_BROKER_TOKEN", "mine")
+    assert endpoints.token_for("http://plant:8080") == "mine"
 
 
 def test_a_secret_is_not_in_the_repr(monkeypatch):

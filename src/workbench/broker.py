@@ -80,7 +80,7 @@ def admin(
     path: str,
     *,
     url: str = "",
-    token: str | None = None,
+    token: str = "",
     timeout_s: float = _ANSWER_S,
     **options: Any,
 ) -> requests.Response:
@@ -91,7 +91,7 @@ def admin(
     path
         Under `/admin/v2`, unless it begins with `/admin/`.
     url, token
-        Of a broker's API; by default those of `endpoints`.
+        Of a broker's API; without a URL those of `endpoints`, whose token no other URL is shown.
     options
         As `requests.request` takes them.
 
@@ -103,7 +103,7 @@ def admin(
     import requests
 
     address = url.rstrip("/") or endpoints().admin
-    secret = endpoints().broker_token if token is None else token
+    secret = token or ("" if url else endpoints().broker_token)
     _check_listens(address, "WORKBENCH_ADMIN", default_port=8080)
     try:
         return requests.request(

@@ -107,20 +107,46 @@ _SECRETS = {  # that may stand in files: endpoint to variable
 }
 
 
+_LETS_INTO = {  # what is shown to whom: the local services' is for their addresses alone
+    "broker_token": ("broker", "admin"),
+    "kafka_config": ("kafka",),
+    "flink_password": ("flink",),
+}
+
+
 def endpoints() -> Endpoints:
-    """Return what the environment says, and what the local services say where it is silent."""
+    """Return what the environment says, and what the local services say where it is silent.
+
+    What lets one into a local service is left out where its address is another's.
+    """
     local = _local()
-    values = {
-        setting.name: os.environ.get(setting.metadata["env"]) or local.get(setting.name, "")
-        for setting in fields(Endpoints)
-    }
+    given = {each.name: _given(each.name, each.metadata["env"]) for each in fields(Endpoints)}
+    values = {name: value or local.get(name, "") for name, value in given.items()}
     if not os.environ.get("AWS_ACCESS_KEY_ID"):
         values["s3_token"] = ""
-    for name, variable in _SECRETS.items():
-        named = os.environ.get(f"{variable}_FILE")
-        if named and not values[name]:
-            values[name] = Path(named).read_text(encoding="utf-8").strip()
+    for name, addresses in _LETS_INTO.items():
+        if not given[name] and any(values[each] != local.get(each, "") for each in addresses):
+            values[name] = ""
     return Endpoints(**values)
+
+
+def _given(name: str, variable: str) -> str:
+    """Return what the environment says, a secret also in the file that it names."""
+    value = os.environ.get(variable, "")
+    named = os.environ.get(f"{variable}_FILE") if name in _SECRETS else None
+    if named and not value:
+        return Path(named).read_text(encoding="utf-8").strip()
+    return value
+
+
+def token_for(admin: str) -> str:
+    """Return the broker's token for an admin address that somebody names, as `http://host:port`.
+
+    That of the local broker is for its own address alone.
+    """
+    known = endpoints()
+    is_local = known.broker_token == _local().get("broker_token")
+    return "" if is_local and admin.rstrip("/") != known.admin else known.broker_token
 
 
 def broker_token_file() -> Path:

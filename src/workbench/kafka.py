@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.endpoints import endpoints
+from workbench.endpoints import Endpoints, endpoints
 from workbench.errors import ServicesError, did_you_mean
 
 if TYPE_CHECKING:
@@ -105,19 +105,18 @@ def flink_settings() -> dict[str, str]:
     }
 
 
-def python_settings() -> dict[str, str]:
-    """Return what Python's client is told.
+def python_settings(places: Endpoints | None = None) -> dict[str, str]:
+    """Return what Python's client is told, of the Kafka of `endpoints` or of other places.
 
     Raises
     ------
     ServicesError
         If no Kafka is known, or the file of properties says what this client cannot be told.
     """
-    settings = {"bootstrap.servers": servers()}
-    path = endpoints().kafka_config
-    if path:
-        settings |= in_python(_properties(Path(path)), path)
-    return settings
+    places = places or endpoints()
+    addresses, config = places.kafka or servers(), places.kafka_config
+    properties = _properties(Path(config)) if config else {}
+    return {"bootstrap.servers": addresses, **in_python(properties, config)}
 
 
 def in_python(properties: Mapping[str, str], where: str = "") -> dict[str, str]:

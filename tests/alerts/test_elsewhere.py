@@ -38,6 +38,9 @@ def queue(request, services, kafka, monkeypatch):
         addresses = (kafka.kafka,)
     away = ("pulsar://127.0.0.1:1", "http://127.0.0.1:1") if len(names) > 1 else ("127.0.0.1:1",)
 
+    monkeypatch.setenv("WORKBENCH_BROKER_TOKEN", services.broker_token)
+    monkeypatch.setenv("WORKBENCH_KAFKA_CONFIG", kafka.kafka_config)
+
     def switch(on):
         for name, address, other in zip(names, addresses, away, strict=True):
             monkeypatch.setenv(name, address if on else other)

@@ -131,7 +131,9 @@ def queue(request, services, kafka, monkeypatch):
     """How topics begin, of a queue that runs; both are asked for as in `test_elsewhere`."""
     monkeypatch.setenv("WORKBENCH_BROKER", services.broker)
     monkeypatch.setenv("WORKBENCH_ADMIN", services.admin)
+    monkeypatch.setenv("WORKBENCH_BROKER_TOKEN", services.broker_token)
     monkeypatch.setenv("WORKBENCH_KAFKA", kafka.kafka)
+    monkeypatch.setenv("WORKBENCH_KAFKA_CONFIG", kafka.kafka_config)
     return request.param
 
 

@@ -106,8 +106,9 @@ def test_the_link_opens_in_the_browser_on_the_alert_which_is_answered_there(
     content = {**plant.content(), **topics, "routes": {"shift": route}}
     (tmp_path / "streams" / "plant.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
-    for variable, address in (("BROKER", services.broker), ("ADMIN", services.admin)):
-        monkeypatch.setenv(f"WORKBENCH_{variable}", address)
+    monkeypatch.setenv("WORKBENCH_BROKER", services.broker)
+    monkeypatch.setenv("WORKBENCH_ADMIN", services.admin)
+    monkeypatch.setenv("WORKBENCH_BROKER_TOKEN", services.broker_token)
     with laboratory(tmp_path) as lab:
         monkeypatch.setenv("WORKBENCH_LAB_URL", str(lab))
         thread = threading.Thread(target=room.notify, args=("plant",), kwargs={"seconds": 90})

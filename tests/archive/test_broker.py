@@ -186,7 +186,10 @@ def test_of_a_topic_made_anew_and_not_offloaded_both_sources_give_what_the_broke
             client.create_producer(topic, schema=schema).send(content)
 
     def schemas_with(kept):
-        return merge_schemas(parse_schemas(kept, where=""), fetch_schemas(services.admin, [topic]))
+        return merge_schemas(
+            parse_schemas(kept, where=""),
+            fetch_schemas(services.admin, [topic], token=services.broker_token),
+        )
 
     before = set(files.find(bucket))
     send(Before(a=1.0))
@@ -317,7 +320,7 @@ def test_decoded_values_are_those_of_the_client(services, kind, data, compressio
             expected.append(value if record else {"value": value})
         reader.close()
 
-    schemas = fetch_schemas(services.admin, [topic])
+    schemas = fetch_schemas(services.admin, [topic], token=services.broker_token)
     table = archive.open(services.archive, schemas=schemas).topic(topic).read()
 
     assert len(expected) == len(sent)

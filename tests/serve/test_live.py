@@ -345,6 +345,7 @@ def cancel_once_it_reads(server, connection, running):
 
 
 def test_a_broker_that_is_not_there_is_an_error_of_one_line(live, connect, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_BROKER_TOKEN", endpoints().broker_token)
     send(full("away"), range(3))
     connection = connect(live())
     assert numbers(connection, "away") == [0, 1, 2]

@@ -126,7 +126,7 @@ def schemas(url: str, admin: str | None, out: str | None) -> None:
     from workbench import archive as room
     from workbench import files
     from workbench.archive import FILE, fetch_schemas, load_schemas, merge_schemas
-    from workbench.endpoints import endpoints
+    from workbench.endpoints import token_for
 
     opened = room.open(url)
     if admin is None:
@@ -137,8 +137,7 @@ def schemas(url: str, admin: str | None, out: str | None) -> None:
                     f"{json.dumps(version.definition)}"
                 )
         return
-    token = endpoints().broker_token
-    fetched = fetch_schemas(admin, opened.names(), token=token)
+    fetched = fetch_schemas(admin, opened.names(), token=token_for(admin))
     kept = (load_schemas(out) if Path(out).exists() else {}) if out else opened.schemas
     data = json.dumps(merge_schemas(kept, fetched), indent=1).encode()
     if out:

@@ -7,18 +7,20 @@ import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-from workbench import files
-from workbench.endpoints import home
+from workbench import files, kafka
+from workbench.endpoints import Endpoints, home
 from workbench.errors import ServicesError
 from workbench.services.artifacts import fetch
 from workbench.services.jdk import complaint, java
 from workbench.services.processes import start
-from workbench.services.state import State
+from workbench.services.state import ROLE, State
 
 PORTS = ("kafka", "kafka_controller")
 _FORMAT_S = 120  # 2 s on an idle core
 _ANSWER_S = 2.0
 _MEMORY = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC")
+_PROTOCOL = "SASL_PLAINTEXT"  # the password crosses loopback alone
+_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
 _LOG = """\
 log4j.rootLogger=WARN, out
 log4j.logger.kafka.server.KafkaRaftServer=INFO
@@ -36,10 +38,10 @@ def _settings(state: State, data: Path) -> dict[str, object]:
         "node.id": 1,
         "controller.quorum.voters": f"1@{controller}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://127.0.0.1:{ports['kafka']},CONTROLLER://{controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{ports['kafka']}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name": "PLAINTEXT",
+        "listeners": f"CLIENTS://127.0.0.1:{ports['kafka']},CONTROLLER://{controller}",
+        "advertised.listeners": f"CLIENTS://127.0.0.1:{ports['kafka']}",
+        "inter.broker.listener.name": "CLIENTS",
+        **_logins(state["kafka_password"]),
         "log.dirs": data,
         # a misspelt topic is refused, not made
         "auto.create.topics.enable": "false",
@@ -55,12 +57,37 @@ def _settings(state: State, data: Path) -> dict[str, object]:
     }
 
 
+def _logins(password: str) -> dict[str, str]:
+    """Return whom the broker and its controller let in, and who they are themselves."""
+    server = f'{_login(password)} user_{ROLE}="{password}";'
+    return {
+        "listener.security.protocol.map": f"CLIENTS:{_PROTOCOL},CONTROLLER:{_PROTOCOL}",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "sasl.mechanism.inter.broker.protocol": "PLAIN",
+        "sasl.mechanism.controller.protocol": "PLAIN",
+        "listener.name.clients.plain.sasl.jaas.config": server,
+        "listener.name.controller.plain.sasl.jaas.config": server,
+    }
+
+
+def _client(folder: Path, password: str) -> Path:
+    """Write a client's properties."""
+    lines = [f"security.protocol={_PROTOCOL}", "sasl.mechanism=PLAIN"]
+    lines += [f"sasl.jaas.config={_login(password)};", ""]
+    return files.write_text(folder / "client.properties", "\n".join(lines), mode=0o600)
+
+
+def _login(password: str) -> str:
+    return f'{_MODULE} required username="{ROLE}" password="{password}"'
+
+
 def launch(state: State) -> None:
     """Start the node; at first its folder is given an id of a cluster."""
     folder = home().resolve() / "kafka"
     settings = _settings(state, folder / "data")
     lines = [f"{key}={value}\n" for key, value in settings.items()]
-    properties = files.write_text(folder / "server.properties", "".join(lines))
+    properties = files.write_text(folder / "server.properties", "".join(lines), mode=0o600)
+    state["endpoints"]["kafka_config"] = str(_client(folder, state["kafka_password"]))
     log = files.write_text(folder / "log4j.properties", _LOG)
     (folder / "tmp").mkdir(exist_ok=True)  # where Kafka's libraries unpack their native halves
     command = [
@@ -91,11 +118,9 @@ def missing(state: State) -> str:
     import confluent_kafka
     from confluent_kafka.admin import AdminClient
 
-    address = state["endpoints"]["kafka"]
+    settings = kafka.python_settings(Endpoints(**state["endpoints"]))
     try:
-        cluster = AdminClient({"bootstrap.servers": address, "log_level": 0}).list_topics(
-            timeout=_ANSWER_S
-        )
+        cluster = AdminClient({**settings, "log_level": 0}).list_topics(timeout=_ANSWER_S)
     except confluent_kafka.KafkaException as err:
         return f"it does not answer ({err.args[0].str()})"
     return "" if cluster.brokers else "it has no broker"

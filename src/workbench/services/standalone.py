@@ -18,7 +18,7 @@ from workbench.services.artifacts import PULSAR, fetch, function_packages, pulsa
 from workbench.services.compilation import jar
 from workbench.services.jdk import complaint, java
 from workbench.services.processes import start
-from workbench.services.state import BUCKET, State
+from workbench.services.state import BUCKET, ROLE, State
 
 if TYPE_CHECKING:
     import requests
@@ -29,6 +29,13 @@ _INSTANCE = {
     "server.py": ("add_insecure_port('[::]:%d'", "add_insecure_port('127.0.0.1:%d'"),
     "prometheus_client_fix.py": ("addr=''", "addr='127.0.0.1'"),
 }
+_PULSAR = "org.apache.pulsar"
+_SASL = "org.apache.bookkeeper.sasl.SASL"
+_DIGEST = "org.apache.zookeeper.server.auth.DigestLoginModule required"
+_LOGINS = f"""\
+Bookie {{{{ {_DIGEST} user_{ROLE}="{{secret}}"; }}}};
+BookKeeper {{{{ {_DIGEST} username="{ROLE}" password="{{secret}}"; }}}};
+"""
 _FORGET_S = 120  # 1 s on an idle core
 _MEMORY = "-Xms256m -Xmx768m -XX:MaxDirectMemorySize=768m"
 _INTERCEPTORS = "org.apache.pulsar.common.intercept.Append{}MetadataInterceptor"
@@ -63,6 +70,35 @@ def _settings(state: State, folder: Path) -> dict[str, object]:
             _INTERCEPTORS.format(interceptor) for interceptor in ("BrokerTimestamp", "Index")
         ),
         "transactionCoordinatorEnabled": "true",
+        **_let_in(state, folder),
+    }
+
+
+def _let_in(state: State, folder: Path) -> dict[str, str]:
+    """Write what lets one in, for its owner alone; return what broker and bookie are told."""
+    key = files.write_bytes(folder / "token.key", bytes.fromhex(state["broker_key"]), mode=0o600)
+    files.write_text(folder / "token", state["endpoints"]["broker_token"], mode=0o600)
+    logins = _LOGINS.format(secret=state["bookie_secret"])
+    files.write_text(folder / "logins.conf", logins, mode=0o600)
+    return {
+        "authenticationEnabled": "true",
+        "authenticationProviders": f"{_PULSAR}.broker.authentication.AuthenticationProviderToken",
+        "authenticateMetricsEndpoint": "true",
+        "superUserRoles": ROLE,
+        "tokenSecretKey": key.resolve().as_uri(),
+        **_itself(folder),
+        "bookieAuthProviderFactoryClass": f"{_SASL}BookieAuthProviderFactory",
+        "bookkeeperClientAuthenticationPlugin": f"{_SASL}ClientProviderFactory",
+        "bookkeeperClientAuthenticationParametersName": "saslJaasClientSectionName",
+        "bookkeeperClientAuthenticationParameters": "BookKeeper",
+    }
+
+
+def _itself(folder: Path) -> dict[str, str]:
+    """Return what the broker, and its functions worker, are told of logging in to the broker."""
+    return {
+        "brokerClientAuthenticationPlugin": f"{_PULSAR}.client.impl.auth.AuthenticationToken",
+        "brokerClientAuthenticationParameters": (folder / "token").resolve().as_uri(),
     }
 
 
@@ -87,7 +123,8 @@ def launch(state: State) -> None:
             "JAVA_HOME": str(java().parent.parent),
             "PULSAR_MEM": _MEMORY,
             "PULSAR_GC": "-XX:+UseG1GC",
-            "PULSAR_EXTRA_OPTS": f"-Djava.io.tmpdir={folder / 'tmp'}",
+            "PULSAR_EXTRA_OPTS": f"-Djava.io.tmpdir={folder / 'tmp'} "
+            f"-Djava.security.auth.login.config={folder / 'logins.conf'}",
             "PULSAR_STANDALONE_CONF": str(conf),
             "PULSAR_LOG_DIR": str(home() / "logs"),
             "ACCESS_KEY_ID": state["endpoints"]["s3_key"],
@@ -140,6 +177,7 @@ def _worker_conf(distribution: Path, folder: Path) -> Path:
     shipped = (distribution / "conf" / "functions_worker.yml").read_text(encoding="utf-8")
     settings = yaml.safe_load(shipped)
     settings["downloadDirectory"] = str(folder / "functions")
+    settings |= _itself(folder) | {"brokerClientAuthenticationEnabled": True}
     settings["functionRuntimeFactoryConfigs"] |= {
         "logDirectory": str(home() / "logs"),
         "extraFunctionDependenciesDir": str(function_packages()),  # on PYTHONPATH, in front
@@ -184,5 +222,7 @@ def missing(state: State) -> str:
 
 
 def _ask(state: State, path: str) -> requests.Response:
-    url: str = state["endpoints"]["admin"]
-    return broker.admin("GET", path, url=url, token="", timeout_s=5)
+    servers = state["endpoints"]
+    return broker.admin(
+        "GET", path, url=servers["admin"], token=servers["broker_token"], timeout_s=5
+    )

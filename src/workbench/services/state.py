@@ -6,7 +6,9 @@ whole. `workbench.endpoints` reads its `endpoints`; everything else in it is for
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hmac
 import json
 import secrets
 import socket
@@ -19,6 +21,7 @@ from workbench.endpoints import home, private_home
 from workbench.errors import ServicesError
 
 BUCKET = "offload"
+ROLE = "workbench"  # who logs in
 _OPTIONS = {"deletion_lag_ms": 4 * 3600 * 1000, "functions": False}  # of Pulsar, at first
 _PORTS = range(20_000, 30_000)  # below those that outgoing connections take, so none slips in
 _NAMES = (
@@ -72,6 +75,9 @@ def _complete(state: State) -> State:
     servers.setdefault("s3_key", "workbench-" + secrets.token_hex(4))
     servers.setdefault("s3_secret", secrets.token_hex(20))
     servers.setdefault("flink_password", secrets.token_hex(20))
+    for name in ("broker_key", "bookie_secret", "kafka_password"):
+        state.setdefault(name, secrets.token_hex(32))
+    servers["broker_token"] = signed_token(state["broker_key"])
     servers["broker"] = f"pulsar://127.0.0.1:{ports['broker']}"
     servers["admin"] = f"http://127.0.0.1:{ports['web']}"
     servers["s3_endpoint"] = f"http://127.0.0.1:{ports['s3']}"
@@ -79,6 +85,20 @@ def _complete(state: State) -> State:
     servers["flink"] = f"http://127.0.0.1:{ports['flink_web']}"
     servers["archive"] = f"s3://{BUCKET}"
     return state
+
+
+def signed_token(key: str) -> str:
+    """Return a JSON web token (HS256) of `ROLE` that does not expire; the key is in hex.
+
+    Source: RFC 7515, 7519.
+    """
+    parts = [{"alg": "HS256"}, {"sub": ROLE}]
+    text = ".".join(_base64(json.dumps(part).encode()) for part in parts)
+    return f"{text}.{_base64(hmac.digest(bytes.fromhex(key), text.encode(), 'sha256'))}"
+
+
+def _base64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 def save(state: State) -> None:

@@ -168,6 +168,7 @@ def test_a_broker_whose_rest_api_is_out_of_reach_takes_all_and_promises_nothing(
     services, monkeypatch
 ):
     monkeypatch.setenv("WORKBENCH_ADMIN", "http://127.0.0.1:9")
+    monkeypatch.setenv("WORKBENCH_BROKER_TOKEN", services.broker_token)
 
     for _ in range(2):
         sent = ingest_frame(readings(50), "unremembered", **COLUMNS)
