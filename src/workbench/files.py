@@ -27,6 +27,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 PARTIAL = ".partial-"
+# What a disk that is full, only read, another's or broken says
+REFUSALS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+}
 _AT_FDCWD = -100
 _BLOCK = 4096  # bytes
 _RENAME_EXCHANGE = 2
@@ -82,33 +86,56 @@ def new_file(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         yield path  # a device or a pipe; a folder refuses by itself
         return
-    part = _part(path.parent)
-    try:
-        if mode is not None:
-            part.touch(mode=mode)
-        yield part
-        if part.exists():
-            put(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with naming(path):
+        part = _part(path.parent)
+        try:
+            if mode is not None:
+                part.touch(mode=mode)
+            yield part
+            if part.exists():
+                put(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(path: Path | str) -> Iterator[Path]:
     """Give an empty folder to fill, which becomes `path` if all goes well, in place of the old."""
     path = Path(os.path.realpath(path))
-    part = part_folder(path.parent)
+    with naming(path):
+        part = part_folder(path.parent)
+        try:
+            yield part
+            put(part, path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let what the disk refuses meanwhile be said of `path`, if it is said of nothing by itself.
+
+    An error of writing has no name in it, one of what is not finished a name that nobody knows.
+
+    Raises
+    ------
+    OSError
+        As the system raises it, with the path.
+    """
     try:
-        yield part
-        put(part, path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        yield
+    except OSError as err:
+        is_named = err.filename is not None and PARTIAL not in os.fsdecode(err.filename)
+        if err.errno not in REFUSALS or is_named:
+            raise
+        raise OSError(err.errno, os.strerror(err.errno), str(path)) from err
 
 
 def part_folder(parent: Path | str) -> Path:
     """Return a new folder to be filled in `parent`, for `put` or `put_new` once it is complete."""
-    part = _part(Path(parent))
-    part.mkdir()
+    with naming(Path(parent)):
+        part = _part(Path(parent))
+        part.mkdir()
     return part
 
 
@@ -192,7 +219,7 @@ def append_line(path: Path | str, line: str) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = not path.exists()
-    with path.open("a+b") as file:
+    with naming(path), path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(_end_of_lines(file))
         file.write(line.encode() + b"\n")

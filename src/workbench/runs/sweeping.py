@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from workbench.files import remove_abandoned, write_json
+from workbench.files import part_folder, remove_abandoned, write_json
 from workbench.runs import inputs
 from workbench.runs.caching import Cache
 from workbench.runs.execution.notebook import Limits
@@ -59,12 +59,15 @@ def sweep(
     ------
     ParamsError
         If a file does not fit its notebook; it lists every fault of every file.
+    OSError
+        If the disk takes nothing of the store.
     KeyboardInterrupt
         On Ctrl-C, after the running kernels have been ended. What is complete stays.
     """
     plans, searches = read_sweeps(None if notebook is None else here(notebook), map(here, files))
     folder, started = store_folder(store), datetime.now(UTC)
     remove_abandoned(folder)
+    part_folder(folder).rmdir()  # a store that takes nothing is told before hours of runs
     if metric is None and searches:
         metric = searches[0].metric
     cache = Cache([] if force else listing(store)[0], failed_too=resume)

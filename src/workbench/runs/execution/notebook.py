@@ -67,19 +67,26 @@ def execute(plan: Plan, folder: Path, *, limits: Limits = Limits(), threads: int
     started, attempts = datetime.now(UTC), []
     recorded = inputs.inputs(plan)
     for _ in range(limits.retries + 1):
-        partial = files.part_folder(folder)
-        _open.append(partial)
-        try:
+        with files.naming(folder), _partial(folder) as partial:
             clock = time.perf_counter()
             failure = _attempt(plan, partial, limits, threads)
             wall_s = time.perf_counter() - clock
             attempts.append({"wall_s": round(wall_s, 3), "reason": failure and failure.reason})
             if failure is None or len(attempts) > limits.retries:
                 return _finish(plan, partial, recorded, failure, attempts, started)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            _open.remove(partial)
     raise AssertionError("unreachable: the last attempt returns")
+
+
+@contextmanager
+def _partial(folder: Path) -> Iterator[Path]:
+    """Give a folder for a run that is not finished, for as long as it is not."""
+    partial = files.part_folder(folder)
+    _open.append(partial)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        _open.remove(partial)
 
 
 def abandon() -> None:
