@@ -58,7 +58,9 @@ def read_entry(ledger, entry):
 def test_the_broker_lets_nobody_in_without_its_token(services, token):
     given = {} if token is None else {"Authorization": f"Bearer {token}"}
     client = pulsar.Client(
-        services.broker, authentication=token and pulsar.AuthenticationToken(token)
+        services.broker,
+        authentication=token and pulsar.AuthenticationToken(token),
+        operation_timeout_seconds=5,
     )
 
     with contextlib.closing(client), pytest.raises(pulsar.PulsarException):
@@ -86,6 +88,17 @@ def test_the_bookie_gives_its_entries_to_the_broker_alone(services):
 
 
 @pytest.mark.pulsar
+def test_what_lets_one_into_pulsar_is_for_its_owner_alone_and_in_no_log(services):
+    known = state.load()
+    secrets = [services.broker_token, known["broker_key"], known["bookie_secret"]]
+    told = [*told_by("pulsar"), (home() / "pulsar" / "standalone.conf").read_text()]
+
+    assert [secret for secret in secrets for text in told if secret in text] == []
+    for name in ("token", "token.key", "logins.conf"):
+        assert (home() / "pulsar" / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.pulsar
 @pytest.mark.parametrize("port", ["kafka", "kafka_controller"])
 def test_kafka_answers_nobody_who_does_not_log_in(kafka, port):
     # DescribeCluster, the first version: of the broker, or of the controller
@@ -102,17 +115,6 @@ def test_kafka_lets_nobody_in_with_another_password(kafka):
             AdminClient(settings).list_topics(timeout=5)
 
     assert AdminClient(door.python_settings()).list_topics(timeout=60).brokers
-
-
-@pytest.mark.pulsar
-def test_what_lets_one_into_pulsar_is_for_its_owner_alone_and_in_no_log(services):
-    known = state.load()
-    secrets = [services.broker_token, known["broker_key"], known["bookie_secret"]]
-    told = [*told_by("pulsar"), (home() / "pulsar" / "standalone.conf").read_text()]
-
-    assert [secret for secret in secrets for text in told if secret in text] == []
-    for name in ("token", "token.key", "logins.conf"):
-        assert (home() / "pulsar" / name).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.pulsar

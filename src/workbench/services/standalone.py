@@ -88,6 +88,7 @@ def _let_in(state: State, folder: Path) -> dict[str, str]:
         "tokenSecretKey": key.resolve().as_uri(),
         **_itself(folder),
         "bookieAuthProviderFactoryClass": f"{_SASL}BookieAuthProviderFactory",
+        "saslJaasClientAllowedIds": ROLE,
         "bookkeeperClientAuthenticationPlugin": f"{_SASL}ClientProviderFactory",
         "bookkeeperClientAuthenticationParametersName": "saslJaasClientSectionName",
         "bookkeeperClientAuthenticationParameters": "BookKeeper",
