@@ -80,7 +80,8 @@ class Chunks:
         parts = [value[n * len(value) // of : (n + 1) * len(value) // of] for n in range(of)]
         place = urlsplit(endpoints().broker)
         with socket.create_connection((place.hostname, place.port), timeout=30) as self.socket:
-            self._command(2, [(1, b"test"), (4, 19)])
+            token = endpoints().broker_token.encode()
+            self._command(2, [(1, b"test"), (3, token), (4, 19), (5, b"token")])
             self._command(5, [(1, self.topic.encode()), (2, 1), (3, 1), (4, self.uuid)])
             for n in chunks:
                 facts = (26, self.uuid), (27, of), (28, len(value)), (29, n)
