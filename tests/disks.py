@@ -1,12 +1,13 @@
-"""What a command says and leaves behind on a disk that is full or only read, and what it does then.
+"""What commands say and leave behind on a disk that is full or only read, and what they do then.
 
-Run as a script in a mount namespace of its own: `disks.py full|ro COMMAND FOLDER`. The disk is a
-real one, of a few MiB of memory. Prints JSON.
+Run as a script in a mount namespace of its own: `disks.py full|ro FOLDER`. The disk is a real one,
+of memory; each command has a project of its own on it. Prints JSON, by command.
 """
 
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -71,7 +72,7 @@ def save(threshold):
     return folder
 
 
-def disk(how, folder):
+def disk(folder, *how):
     subprocess.run(["mount", *how, "tmpfs", folder], check=True)
 
 
@@ -81,39 +82,50 @@ def fill():
             pass
 
 
-def content():
-    """What stands on the disk; locks and what is empty say nothing."""
-    paths = [path for path in Path().rglob("*") if path.is_file() and path.name != "fill"]
-    return {str(path): path.read_bytes().hex() for path in paths if path.stat().st_size}
+def content(project):
+    """What stands in it; a file that is empty says nothing."""
+    paths = [path for path in Path(project).rglob("*") if path.is_file() and path.stat().st_size]
+    return {str(path): path.read_bytes() for path in paths}
 
 
 def run(command):
+    """Execute it in its project; return its exit code, what it said and what then stands there."""
     done = subprocess.run(
-        [sys.executable, "-c", *COMMANDS[command]], capture_output=True, text=True, check=False
+        [sys.executable, "-c", *COMMANDS[command]],
+        cwd=command,
+        env=os.environ | {"WORKBENCH_HOME": ".workbench"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    return done.returncode, done.stderr
+    return done.returncode, done.stderr, content(command)
 
 
-def main(how, command, folder):
-    disk(["-t", "tmpfs", "-o", "size=8m"], folder)
+def main(how, folder):
+    disk(folder, "-t", "tmpfs", "-o", "size=32m")
     os.chdir(folder)
-    os.environ["WORKBENCH_HOME"] = ".workbench"
-    prepare()
-    before = content()
+    first, *others = COMMANDS
+    Path(first).mkdir()
+    with contextlib.chdir(first):
+        prepare()
+    for command in others:
+        shutil.copytree(first, command)
+    before = {command: content(command) for command in COMMANDS}
     if how == "full":
         fill()
     else:
-        disk(["-o", "remount,ro"], folder)
-    code, said = run(command)
-    after = content()
+        disk(folder, "-o", "remount,ro")
+    tried = {command: run(command) for command in COMMANDS}
     if how == "full":
         Path("fill").unlink()
     else:
-        disk(["-o", "remount,rw"], folder)
-    again, complaint = run(command)
-    told = {"code": code, "said": said, "same": after == before, "again": again}
-    told["parts"] = [str(path) for path in Path().rglob(f"{files.PARTIAL}*")]
-    told |= {"complaint": complaint, "changed": content() != before}
+        disk(folder, "-o", "remount,rw")
+    told = {}
+    for command, (code, said, after) in tried.items():
+        told[command] = {"code": code, "said": said, "same": after == before[command]}
+        code, said, after = run(command)
+        told[command] |= {"again": code, "then": said, "done": after != before[command]}
+        told[command]["parts"] = [str(path) for path in Path(command).rglob(f"{files.PARTIAL}*")]
     sys.stdout.write(json.dumps(told))
 
 

@@ -26,30 +26,31 @@ COMMANDS = {
 IN_PYTHON = ("add package", "record")
 
 
-@pytest.fixture(scope="module")
-def mounts():
+@pytest.fixture(scope="module", params=SAID)
+def tried(request, tmp_path_factory):
+    """How the disk is, its folder, and what commands did on it."""
+    how, folder = request.param, tmp_path_factory.mktemp(request.param)
     can = subprocess.run([*OWN_MOUNTS, "true"], capture_output=True, check=False)
     if can.returncode:
         pytest.skip(f"no mounts of one's own: {can.stderr.decode().strip()}")
+    command = [*OWN_MOUNTS, sys.executable, "-W", "ignore", str(SCRIPT), how, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return how, folder, json.loads(done.stdout)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", SAID)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_disk_that_takes_nothing_is_said_in_a_line_and_nothing_is_half_written(
-    how, command, mounts, tmp_path
-):
-    script = [sys.executable, "-W", "ignore", str(SCRIPT), how, command, str(tmp_path)]
-    done = subprocess.run([*OWN_MOUNTS, *script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+def test_a_disk_that_takes_nothing_is_said_in_a_line_and_nothing_is_half_written(tried, command):
+    how, folder, all_told = tried
+    told, where = all_told[command], folder / command / COMMANDS[command][how == "ro"]
 
-    where = tmp_path / COMMANDS[command][how == "ro"]
     if command in IN_PYTHON:
-        assert told["said"].splitlines()[-1].startswith("OSError: ")
-        assert f"{SAID[how]}: '{where}" in told["said"].splitlines()[-1]
+        line = told["said"].splitlines()[-1]
+        assert line.startswith("OSError: ")
+        assert f"{SAID[how]}: '{where}" in line
     else:
         assert f"Error: {SAID[how]}\n  in {where}" in told["said"]
         assert "Traceback" not in told["said"]
     assert (told["code"], told["same"]) == (1, True)
-    assert (told["again"], told["changed"], told["parts"]) == (0, True, []), told["complaint"]
+    assert (told["again"], told["done"], told["parts"]) == (0, True, []), told["then"]
