@@ -1,6 +1,6 @@
 """What commands say and leave behind on a disk that is full or only read, and what they do then.
 
-Run as a script in a mount namespace of its own: `disks.py full|ro FOLDER`. The disk is a real one,
+Run as a script in a mount namespace of its own: `commands.py full|ro FOLDER`. The disk is a real one,
 of memory; each command has a project of its own on it. Prints JSON, by command.
 """
 
@@ -21,7 +21,7 @@ from workbench import detectors, files, plant
 from workbench.stream import promotion_log
 from workbench.stream.promotion_log import Promotion
 
-BUCKET = Path(__file__).parent / "archive" / "cases" / "decimal50" / "bucket"
+BUCKET = Path(__file__).parents[1] / "archive" / "cases" / "decimal50" / "bucket"
 STREAM = {
     "topic": "plant", "sensor": "pump", "channels": list(plant.CHANNELS), "lateness_s": 60,
     "window": 10, "alerts": "plant-alerts", "detector": "none",

@@ -1,6 +1,6 @@
 """A disk that is full or only read: one clear line, nothing half written, and done when it is well.
 
-`test_crashes.py` does the same at every line of what is written; here commands meet a real disk.
+`tests/test_crashes.py` does the same at every line of what is written; here commands meet a real disk.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("disks.py")
+SCRIPT = Path(__file__).with_name("commands.py")
 OWN_MOUNTS = ["unshare", "--mount", "--map-root-user"]
 SAID = {"full": "No space left on device", "ro": "Read-only file system"}
 # where each writes first, under the disk's folder, when it is full; when it is only read
