@@ -1,6 +1,6 @@
 """What commands say and leave behind on a disk that is full or only read, and what they do then.
 
-Run as a script in a mount namespace of its own: `commands.py full|ro FOLDER`. The disk is a real one,
+Run as a script in a mount namespace of its own: `commands.py full|ro FOLDER`. The disk is real,
 of memory; each command has a project of its own on it. Prints JSON, by command.
 """
 

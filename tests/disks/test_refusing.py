@@ -1,6 +1,6 @@
 """A disk that is full or only read: one clear line, nothing half written, and done when it is well.
 
-`tests/test_crashes.py` does the same at every line of what is written; here commands meet a real disk.
+`tests/test_crashes.py` does it at every line of what is written; here commands meet a real disk.
 """
 
 import json
