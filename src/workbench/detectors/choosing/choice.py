@@ -158,7 +158,7 @@ class _Trial:
         if states is not None:
             trials = [replace(self, states=states, steady=steady) for steady in (False, True)]
             runs = [trial.run() for trial in trials]
-            always, steady = (_found(rows) for _, rows in runs)
+            always, steady = (_recall(rows) for _, rows in runs)
             if steady > max(_HELPS * always, _BLIND):
                 return trials[1].together(runs[1][0]), runs[1][1]
         members, table = self.run()
@@ -323,7 +323,7 @@ class _Trial:
         return usual_span_s(self.frame, long, sensor=self.sensor, time=self.time)
 
 
-def _found(rows: list[dict[str, Any]]) -> float:
+def _recall(rows: list[dict[str, Any]]) -> float:
     """Return the share of planted faults that the median candidate finds; one refused, none."""
     return float(np.median([row["found"] or 0.0 for row in rows]))
 

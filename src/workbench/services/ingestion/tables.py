@@ -211,7 +211,7 @@ def _xlsx(
     first = skipped + 1 + layout.units_row
     kept = [row for row in range(first, len(rows)) if any(map(_cell, rows[row]))]
     places = {header.index(name): name for name in names}
-    empty = {(row, at) for row in kept for at in places if _at(rows[row], at) is None}
+    empty = {(row, at) for row in kept for at in places if _value(rows[row], at) is None}
     damaged = _unworked(raw, path, layout, {each: places[each[1]] for each in empty})
     kept = [row for row in kept if row + 1 not in {damage.line for damage in damaged}]
     columns, typed = {}, {}
@@ -257,10 +257,10 @@ def _unnamed(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
     """Return how many columns have no name, and say something."""
     width = max(map(len, rows), default=0)
     places = [at for at in range(width) if at >= len(header) or not header[at]]
-    return sum(any(_cell(_at(row, at)) for row in rows) for at in places)
+    return sum(any(_cell(_value(row, at)) for row in rows) for at in places)
 
 
-def _at(row: Sequence[Any], place: int) -> Any:
+def _value(row: Sequence[Any], place: int) -> Any:
     return row[place] if place < len(row) else None
 
 
@@ -292,7 +292,7 @@ def rows_of_titles(path: str | Path, layout: Layout) -> int:
 
 
 def _column(rows: Sequence[Sequence[Any]], kept: Iterable[int], place: int) -> list[Any]:
-    return [_at(rows[row], place) for row in kept]
+    return [_value(rows[row], place) for row in kept]
 
 
 def _is_numeric(cell: object) -> bool:
