@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow_hotfix  # noqa: F401 - a file could name code to run (CVE-2023-47248)
 
 from workbench.archive.ledgers import Entries
 from workbench.archive.processes.builder import ANSWER, READY, REQUEST, aligned
