@@ -63,10 +63,10 @@ def test_what_lets_one_into_a_local_service_is_shown_to_no_other(
     monkeypatch.setenv(variable, address)
 
     assert {getattr(before, name) for name in LOCAL} == set(LOCAL.values())
-    known = endpoints.endpoints()
+    changed = endpoints.endpoints()
     secrets = {"broker_token", "kafka_config", "flink_password"}
-    assert {name for name in secrets if getattr(known, name) != LOCAL[name]} == {secret}
-    assert getattr(known, secret) == ""
+    assert {name for name in secrets if getattr(changed, name) != LOCAL[name]} == {secret}
+    assert getattr(changed, secret) == ""
 
 
 def test_an_address_that_is_said_to_be_the_local_one_is_let_in(local, monkeypatch):

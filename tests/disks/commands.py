@@ -120,13 +120,15 @@ def main(how, folder):
         Path("fill").unlink()
     else:
         disk(folder, "-o", "remount,rw")
-    told = {}
+    outcomes = {}
     for command, (code, said, after) in tried.items():
-        told[command] = {"code": code, "said": said, "same": after == before[command]}
+        outcomes[command] = {"code": code, "said": said, "same": after == before[command]}
         code, said, after = run(command)
-        told[command] |= {"again": code, "then": said, "done": after != before[command]}
-        told[command]["parts"] = [str(path) for path in Path(command).rglob(f"{files.PARTIAL}*")]
-    sys.stdout.write(json.dumps(told))
+        outcomes[command] |= {"again": code, "then": said, "done": after != before[command]}
+        outcomes[command]["parts"] = [
+            str(path) for path in Path(command).rglob(f"{files.PARTIAL}*")
+        ]
+    sys.stdout.write(json.dumps(outcomes))
 
 
 if __name__ == "__main__":

@@ -43,14 +43,14 @@ def tried(request, tmp_path_factory):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_disk_that_takes_nothing_is_said_in_a_line_and_nothing_is_half_written(tried, command):
     how, folder, all_told = tried
-    told, where = all_told[command], folder / command / COMMANDS[command][how == "ro"]
+    outcome, where = all_told[command], folder / command / COMMANDS[command][how == "ro"]
 
     if command in IN_PYTHON:
-        line = told["said"].splitlines()[-1]
+        line = outcome["said"].splitlines()[-1]
         assert line.startswith("OSError: ")
         assert f"{SAID[how]}: '{where}" in line
     else:
-        assert f"Error: {SAID[how]}\n  in {where}" in told["said"]
-        assert "Traceback" not in told["said"]
-    assert (told["code"], told["same"]) == (1, True)
-    assert (told["again"], told["done"], told["parts"]) == (0, True, []), told["then"]
+        assert f"Error: {SAID[how]}\n  in {where}" in outcome["said"]
+        assert "Traceback" not in outcome["said"]
+    assert (outcome["code"], outcome["same"]) == (1, True)
+    assert (outcome["again"], outcome["done"], outcome["parts"]) == (0, True, []), outcome["then"]

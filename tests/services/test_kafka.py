@@ -97,10 +97,10 @@ def test_a_topic_that_is_not_there_is_refused_with_the_nearest_and_not_made(kafk
 def test_the_doctor_asks_kafka(kafka):
     door.make_topic("kafka://looked-at")
 
-    (found,) = [one for one in examine() if one.subject == "bootstrap"]
+    (finding,) = [one for one in examine() if one.subject == "bootstrap"]
 
     count = len(door.topics())
-    assert found == Finding(
+    assert finding == Finding(
         "bootstrap", "ok", f"Kafka answers at {kafka.kafka}, it has {count} topics"
     )
 
@@ -109,11 +109,11 @@ def test_the_doctor_says_that_no_kafka_answers(monkeypatch):
     monkeypatch.setenv("WORKBENCH_KAFKA", "127.0.0.1:9")
     monkeypatch.setattr(door, "_ANSWER_S", 1.0)
 
-    (found,) = [one for one in examine() if one.subject == "bootstrap"]
+    (finding,) = [one for one in examine() if one.subject == "bootstrap"]
 
-    assert found.state == "wrong"
-    assert found.found.startswith("Kafka does not answer, or refuses: ")
-    assert found.mend.startswith("workbench services up kafka, or set WORKBENCH_KAFKA to ")
+    assert finding.state == "wrong"
+    assert finding.found.startswith("Kafka does not answer, or refuses: ")
+    assert finding.mend.startswith("workbench services up kafka, or set WORKBENCH_KAFKA to ")
 
 
 def test_a_kafka_that_is_not_there_is_said_within_seconds(monkeypatch):

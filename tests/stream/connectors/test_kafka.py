@@ -494,13 +494,13 @@ def test_while_the_registry_is_away_known_schemas_go_on_and_a_new_one_waits_for_
     send_avro(stream.topic, halves[0], schemas[3], 3)
     *_, first = due_so_far()
     session.submit(stream, position="earliest", package=package)
-    found = scores.await_more(lambda found: len(found) >= first.sum(), 400)
-    assert len(found) == first.sum(), session.status(stream.name)
+    records = scores.await_more(lambda records: len(records) >= first.sum(), 400)
+    assert len(records) == first.sum(), session.status(stream.name)
     asked = [*running.asked]
     send_avro(stream.topic, halves[1], schemas[3], 3)
     *_, second = due_so_far()
     running.stop()
-    found = scores.await_more(lambda found: len(found) >= second.sum(), 400)
+    records = scores.await_more(lambda records: len(records) >= second.sum(), 400)
     before = session.status(stream.name)
     send_avro(stream.topic, readings.iloc[2_400:], schemas[4], 4)
     fallen = _until(lambda: _restarted(stream.name), 300)
@@ -508,10 +508,12 @@ def test_while_the_registry_is_away_known_schemas_go_on_and_a_new_one_waits_for_
     running.start()
     frame, batch, expected = due_so_far()
     wanted = set(frame["message_id"][expected])
-    found = scores.await_more(lambda found: wanted <= {row["message_id"] for _, row in found}, 400)
+    records = scores.await_more(
+        lambda records: wanted <= {row["message_id"] for _, row in records}, 400
+    )
     after = session.status(stream.name)
     session.stop(stream.name)
-    found = scores.await_more(lambda _: False, 3)
+    records = scores.await_more(lambda _: False, 3)
     wrong = refused.await_more(lambda _: False, 3)
 
     assert asked.count("/schemas/ids/3") == 2  # the job, and this process
@@ -521,7 +523,7 @@ def test_while_the_registry_is_away_known_schemas_go_on_and_a_new_one_waits_for_
     assert f"  last failure: {fallen.failure}\n  caused by: {why}\n" in said.output
     assert after.state == "RUNNING"
     assert len(frame) == len(readings)
-    scored = {(row["message_id"], row["score"]) for _, row in found}  # some twice: again, alike
+    scored = {(row["message_id"], row["score"]) for _, row in records}  # some twice: again, alike
     assert {name for name, _ in scored} == wanted
     assert len(scored) == len(wanted) > second.sum() > first.sum() > 500
     by_id = dict(zip(frame["message_id"], batch.scores, strict=True))

@@ -141,14 +141,14 @@ def test_a_job_scores_by_the_field_that_is_the_time_where_kafka_wants_tls_and_a_
     due = taken & (times <= times[taken].max() - 30_000)
 
     job = start(stream, position="earliest", package=add_package(package_folder))
-    found = await_values(stream.scores, due.sum(), job)
+    rows = await_values(stream.scores, due.sum(), job)
     job.stop()
 
     by_id = dict(zip(frame["message_id"], batch.scores, strict=True))
     assert len(frame) == len(readings)
-    assert {row["message_id"] for row in found} == set(frame["message_id"][due])
-    given = [np.nan if row["score"] is None else row["score"] for row in found]
-    np.testing.assert_allclose(given, [by_id[row["message_id"]] for row in found], rtol=1e-9)
+    assert {row["message_id"] for row in rows} == set(frame["message_id"][due])
+    given = [np.nan if row["score"] is None else row["score"] for row in rows]
+    np.testing.assert_allclose(given, [by_id[row["message_id"]] for row in rows], rtol=1e-9)
     from pyflink.java_gateway import get_gateway
 
     log = Path(get_gateway().jvm.java.lang.System.getProperty("log.file"))

@@ -182,10 +182,10 @@ def test_a_job_that_stays_has_a_collector_of_its_own_or_the_users(monkeypatch, g
 def test_a_job_brings_the_jars_that_its_jvm_has_not(tmp_path):
     there, other = tmp_path / "connector of it.jar", tmp_path / "kafka.jar"
     both = {"pipeline.jars": f"{there.as_uri()};{other.as_uri()}"}
-    one = {"pipeline.jars": there.as_uri()}
+    single = {"pipeline.jars": there.as_uri()}
 
     _bring(some := dict(both), frozenset({there}), is_here=True)
-    _bring(none := dict(one), frozenset({there}), is_here=True)
+    _bring(none := dict(single), frozenset({there}), is_here=True)
     _bring(remote := dict(both), frozenset({there}), is_here=False)
 
     assert some == {"pipeline.jars": other.as_uri()}
