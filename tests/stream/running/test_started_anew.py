@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
+from typing import ClassVar
 
 import pandas as pd
 import psutil
@@ -37,7 +38,10 @@ def name(services, tmp_path, monkeypatch):
     (tmp_path / "streams" / f"{name}.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
     send(name, 0, 1.0)
-    return name
+    yield name
+    for command in Command.started:  # of a test that failed
+        for process in command.all_of_it():
+            process.kill()
 
 
 def send(name, second, bar):
@@ -49,7 +53,10 @@ def send(name, second, bar):
 class Command:
     """`workbench stream run` in a process group of its own, as a shell starts it."""
 
+    started: ClassVar = []
+
     def __init__(self, name, *options):
+        self.started.append(self)
         self.mark = f"workbench-test-{uuid.uuid4().hex}"
         self.process = subprocess.Popen(
             [sys.executable, "-c", RUN, "stream", "run", name, *options],
