@@ -6,6 +6,7 @@ import pulsar
 import pytest
 
 from workbench.broker import connect
+from workbench.endpoints import broker_token_file
 from workbench.errors import ServicesError
 from workbench.services import artifacts, connector, connector_jars
 from workbench.stream.running.job import environment
@@ -48,7 +49,12 @@ def slow_job(topic, folder, jars, addresses, *, savepoint=None):
         python__fn_execution__arrow__batch__size="10",
         **resumed,
     )
-    ends = f"'connector' = 'pulsar', 'service-url' = '{addresses.broker}', 'format' = 'json'"
+    ends = (
+        f"'connector' = 'pulsar', 'service-url' = '{addresses.broker}', 'format' = 'json', "
+        "'pulsar.client.authPluginClassName' = "
+        "'org.apache.pulsar.client.impl.auth.AuthenticationToken', "
+        f"'pulsar.client.authParams' = '{broker_token_file().as_uri()}'"
+    )
     env.execute_sql(
         f"CREATE TEMPORARY TABLE readings (n BIGINT, arrived AS PROCTIME()) WITH ({ends}, "
         f"'topics' = '{topic}', 'source.start.message-id' = 'earliest', "
