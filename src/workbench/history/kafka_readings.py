@@ -43,12 +43,15 @@ class ReadingFields:
         Short name of the record of Avro that is a reading; empty: readings are JSON.
     texts, numbers, times
         Names of fields: sensor (the first of the texts) and machine, channels, epoch milliseconds.
+    keyed
+        Whether the record's key names the sensor, and none of the texts does.
     """
 
     record: str = ""
     texts: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     times: tuple[str, ...] = ()
+    keyed: bool = False
 
     def kinds(self) -> dict[str, tuple[str, ...]]:
         """Return the types of Avro that each field may have."""

@@ -49,7 +49,8 @@ class KafkaRecords:
         `kafka://NAME`.
     table
         By partition and offset: `fields`, a struct of what the values hold, then `partition`,
-        `offset`, `event_time`, `key`, `version`, `value`, `publish_time`, `message_id`.
+        `offset`, `event_time`, `key`, `version`, `value`, `publish_time`, `message_id`. Where they
+        were read for a stream whose sensor the key names, `key_bytes`, too.
     manifest
         The span, the offsets read, and for each partition what Kafka still has.
     misfits
@@ -146,7 +147,8 @@ def read_records(
     """
     name = kafka.topic_name(topic)
     start_ms, stop_ms = instant_ms(start), instant_ms(stop)
-    records: dict[str, list[Any]] = {column: [] for column in KINDS}
+    kinds = KINDS | ({"key_bytes": pa.binary()} if reading and reading.keyed else {})
+    records: dict[str, list[Any]] = {column: [] for column in kinds}
     parts: dict[str, dict[str, Any]] = {}
     for number, (first, end) in kafka.bounds(topic).items():
         part = _Part(name, number, first, end, start_ms, stop_ms)
@@ -158,7 +160,7 @@ def read_records(
     if reading is None:
         values = decode_records(records, KINDS, topic=full_name)
     else:
-        values = decode_readings(records, KINDS, reading, topic=full_name)
+        values = decode_readings(records, kinds, reading, topic=full_name)
     manifest = {
         "topic": full_name,
         "source": "kafka",
@@ -294,9 +296,10 @@ class _Part:
             "version": -1,
             "value": record.value(),
             "publish_time": time_ms if by_broker else None,
+            "key_bytes": key,
         }
-        for column, value in values.items():
-            records[column].append(value)
+        for column, kept in records.items():
+            kept.append(values[column])
 
     def manifest(self) -> dict[str, Any]:
         """Return what the manifest says of it: the offsets read, and what Kafka still has."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from workbench.arrays import Ints
+from workbench.arrays import Ints, Objects
 from workbench.detectors import Arrivals, arrivals_of, source_partitions
 from workbench.detectors import sensor_names as names
 from workbench.stream.definition.stream_file import Stream
@@ -42,10 +43,41 @@ def arrived(stream: Stream, frame: pd.DataFrame, *, time: str = "event_time") ->
     )
 
 
+def key_names(keys: pa.ChunkedArray) -> Objects:
+    """Return the sensor that each key names, (n,); None: it names none. In Java: `KeyText`.
+
+    Examples
+    --------
+    >>> key_names(pa.chunked_array([[b"pump-1", b"", None, bytes([255])]])).tolist()
+    ['pump-1', None, None, None]
+    """
+    coded = keys.combine_chunks().dictionary_encode()
+    each = [*map(_key_name, coded.dictionary.to_pylist()), None]
+    places = coded.indices.fill_null(len(each) - 1).to_numpy(zero_copy_only=False)
+    named: Objects = np.array(each, dtype=object)[places]
+    return named
+
+
+def _key_name(key: bytes) -> str | None:
+    try:
+        return key.decode() or None
+    except UnicodeDecodeError:
+        return None
+
+
 def message_ids(frame: pd.DataFrame) -> list[str]:
     """Return the message ids of readings; their positions where they have none."""
     ids = frame["message_id"] if "message_id" in frame.columns else range(len(frame))
     return [str(message_id) for message_id in ids]
 
 
-__all__ = ["FIRST_MS", "LAST_MS", "arrived", "in_step", "message_ids", "names", "partitions"]
+__all__ = [
+    "FIRST_MS",
+    "LAST_MS",
+    "arrived",
+    "in_step",
+    "key_names",
+    "message_ids",
+    "names",
+    "partitions",
+]

@@ -1,6 +1,7 @@
 """Ends of a job given as tables: files in place of topics, through the real Flink."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,6 +59,22 @@ def test_a_job_reads_a_file_and_writes_files_as_the_batch_path_scores(
     reasons = sorted(row["reason"] for row in refused)
     assert reasons[0] == "it has no at_ms"
     assert reasons[1].startswith("it is no JSON")
+
+
+def test_a_sensor_that_the_key_names_is_not_looked_for_where_there_is_no_key(content, tmp_path):
+    stream = parse_stream("pumps", content(sensor="__key__", topic="kafka://p", event_time="at_ms"))
+    source = message_file.source(stream, tmp_path / "m.tsv")
+    keyless = {name: kind for name, kind in source.columns.items() if name != "__key__"}
+
+    with pytest.raises(StreamError) as error:
+        file_source(stream, tmp_path / "readings.jsonl")
+    assert str(error.value).startswith(
+        "lines of a file have no key, which names the sensor of stream pumps\n"
+    )
+    with pytest.raises(StreamError) as error:
+        replace(source, columns=keyless).received(stream)
+    assert str(error.value) == "the source has no column __key__: the message's key, BYTES"
+    assert source.options["message-file.keyed"] == "true"
 
 
 def test_an_end_that_a_stream_does_not_have_is_refused_with_the_nearest(stream):

@@ -26,7 +26,16 @@ from workbench.errors import ArchiveWarning, ReplayError, StreamError
 from workbench.history import query_kafka
 from workbench.history.kafka_sql import _asked
 from workbench.history.kafka_values import HEAD
-from workbench.stream import backtest, certificate, parity, parse_stream, promote, verdict
+from workbench.stream import (
+    backtest,
+    certificate,
+    drift,
+    parity,
+    parse_stream,
+    promote,
+    start,
+    verdict,
+)
 from workbench.stream.connectors.kafka import places
 from workbench.stream.connectors.kafka import source as kafka_source
 from workbench.stream.promotion_log import add_package
@@ -216,6 +225,123 @@ def test_a_detector_is_promoted_on_what_kafka_has(kafka, store, package_folder, 
         "stream gated is on Kafka: kafka://gated, which no archive holds\n"
         "  name none: its history is what Kafka has"
     )
+
+
+GOOD = b'{"pressure_bar": 1.0, "flow_l_min": 1.0}'
+UNREAD = [  # key and value of records that are no readings, and why
+    (None, GOOD, "it has no key"),
+    (b"", GOOD, "it has no key"),
+    (b"pump-\xff", GOOD, "its key is no UTF-8"),
+    (b"pump-1", b"no reading", "it is no JSON"),
+    (b"pump-1", b"", "it is empty"),
+    (b"pump-1", None, "it is empty"),
+]
+
+
+def publish_keyed(topic, frame):
+    """Send readings whose pump stands in the key alone, and beside each hundredth what is none.
+
+    A field is called `key`, and says something else.
+    """
+    producer = Producer(door.python_settings())
+    times = detectors.epoch_ms(frame["event_time"])
+    rows = frame[CHANNELS].to_dict("records")
+    for place, (pump, row, time_ms) in enumerate(zip(frame["pump"], rows, times, strict=True)):
+        value, name = json.dumps(row | {"key": "lock"}).encode(), door.topic_name(topic)
+        producer.produce(name, value, pump, timestamp=int(time_ms))
+        if place % 100 == 50:
+            key, value, _ = UNREAD[place // 100 % len(UNREAD)]
+            producer.produce(name, value, key, timestamp=int(time_ms))
+        producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+@pytest.mark.flink
+@pytest.mark.pulsar
+@pytest.mark.timeout(600)
+def test_a_sensor_that_the_key_alone_names_is_the_same_in_job_and_batch_path(
+    kafka, store, package_folder, readings, content
+):
+    names = ("topic", "alerts", "scores", "refused")
+    topics = {name: f"kafka://keyed-{name}" for name in names}
+    stream = parse_stream("keyed", content(**topics, sensor="__key__"))
+    package = add_package(package_folder)
+    door.make_topic(stream.topic, partitions=2)
+    publish_keyed(stream.topic, readings)
+    with pytest.warns(ArchiveWarning, match=r" records of kafka://keyed-topic are no JSON objects"):
+        frame = stream_readings(stream, readable(stream, None))
+    batch = detectors.detect(
+        detectors.load(package_folder), frame, sensor="__key__", lateness_ms=LATENESS_MS
+    )
+    is_nameless = frame["__key__"].isna().to_numpy()
+    expected = due(frame, batch) & ~is_nameless
+
+    job = start(stream, position="earliest", package=package)
+    scores, alerts, refused = map(Topic, (stream.scores, stream.alerts, stream.refused))
+    scored = scores.await_more(lambda scored: len(scored) >= expected.sum())
+    wrong = refused.await_more(lambda told: len(told) >= is_nameless.sum())
+    job.stop()
+    scored = scores.await_more(lambda _: False, 3)
+    changes = [alert for _, alert in alerts.await_more(lambda _: False, 5)]
+
+    assert is_nameless.sum() == len(readings) // 100
+    assert set(frame["__key__"].dropna()) == set(readings["pump"])
+    assert {key for key, _ in scored} == set(readings["pump"])
+    whose = dict(zip(frame["message_id"], frame["__key__"], strict=True))
+    assert [row["sensor"] for _, row in scored] == [whose[row["message_id"]] for _, row in scored]
+    ids = [row["message_id"] for _, row in scored]
+    assert len(ids) == len(set(ids)) > 2_500
+    assert set(ids) == set(frame["message_id"][expected])
+    by_id = dict(zip(frame["message_id"], batch.scores, strict=True))
+    given = [np.nan if row["score"] is None else row["score"] for _, row in scored]
+    np.testing.assert_allclose(given, [by_id[name] for name in ids], rtol=1e-9)
+    assert begun(changes) == begun(batch.episodes.to_dict("records"))
+    assert len(begun(changes)) > 3
+    reasons = {row["message_id"]: row["reason"] for _, row in wrong}
+    assert set(reasons) == set(frame["message_id"][is_nameless])
+    assert {reason.split(":")[0] for reason in reasons.values()} == {why for *_, why in UNREAD}
+
+
+@pytest.mark.flink
+@pytest.mark.pulsar
+@pytest.mark.timeout(600)
+def test_a_detector_is_promoted_on_sensors_that_keys_name(
+    kafka, store, package_folder, readings, content
+):
+    topic = "kafka://keyed-gated"
+    stream = parse_stream(
+        "keyedgated", content(topic=topic, alerts="kafka://keyed-alerts", sensor="__key__")
+    )
+    earlier = readings.head(600).assign(
+        event_time=readings["event_time"].head(600) - pd.Timedelta(days=1, hours=12)
+    )
+    door.make_topic(topic, partitions=2)
+    publish_keyed(topic, earlier)
+    publish_keyed(topic, readings)
+
+    with pytest.warns(ArchiveWarning, match=r" records of kafka://keyed-gated are no JSON objects"):
+        promotion = promote(package_folder, stream=stream)
+    with pytest.warns(ArchiveWarning, match=r" are no JSON objects"):
+        again = backtest(stream, package=promotion.package)
+    with pytest.warns(ArchiveWarning, match=r" are no JSON objects"):
+        replayed = workbench.replay(topic)
+    of_replay = parity(stream, replayed, archive=readable(stream, None))
+    with pytest.warns(ArchiveWarning, match=r" are no JSON objects"):
+        drifting = drift(stream, days=1)
+
+    proof = certificate(promotion)
+    assert proof.passed
+    assert (proof.read, proof.differing_alerts) == ("the records of Kafka", ())
+    assert proof.differing_rows == ()
+    assert proof.readings > 2_900
+    assert proof.unscored["refused"] >= 29
+    assert {alert["sensor"] for alert in again.alerts()} <= set(readings["pump"])
+    assert again.sensors == readings["pump"].nunique()
+    reasons = again.outcome.refused["reason"].str.split(":").str[0]
+    assert {why for *_, why in UNREAD} <= set(reasons)
+    assert of_replay.passed
+    assert of_replay.unscored["refused"] == again.refused == 36
+    assert "30 refused" in drifting.card().facts["readings scored"]
 
 
 @pytest.mark.pulsar
@@ -583,6 +709,44 @@ def test_a_detector_is_promoted_on_avro_and_its_certificate_says_so(
     assert proof.readings > 2_900
     assert proof.alerts > 3
     assert len([*again.alerts()]) >= proof.alerts
+
+
+@pytest.mark.flink
+@pytest.mark.pulsar
+@pytest.mark.timeout(300)
+def test_a_key_names_the_sensor_of_avro_that_has_no_such_field(
+    kafka, store, package_folder, readings, content, schema_registry
+):
+    topic, name = "kafka://keyed-avro", "keyed-avro"
+    schema = avro_schema()
+    schema = {**schema, "fields": schema["fields"][1:]}
+    schema_registry({3: schema})
+    door.make_topic(topic, partitions=1)
+    frame = readings.head(600)
+    rows = frame[CHANNELS].to_dict("records")
+    producer, times = Producer(door.python_settings()), detectors.epoch_ms(frame["event_time"])
+    for pump, row, time_ms in zip(frame["pump"], rows, times, strict=True):
+        given = {channel: None if part != part else part for channel, part in row.items()}
+        producer.produce(name, wire(schema, 3, given), pump, timestamp=int(time_ms))
+    for key, value in ((None, given), (b"\xff", given)):
+        producer.produce(name, wire(schema, 3, value), key, timestamp=int(times[-1]))
+    producer.produce(name, GOOD, b"pump-1", timestamp=int(times[-1]))  # JSON
+    assert producer.flush(60) == 0
+    changes = {"topic": topic, "alerts": "kafka://keyed-avro-alerts", "record": "Reading"}
+    stream = parse_stream("keyedavro", content(**changes, sensor="__key__"))
+
+    history = readable(stream, None)
+    with pytest.warns(ArchiveWarning, match=r"^1 of 603 records"):
+        read = stream_readings(stream, history)
+    package = add_package(package_folder)
+    with pytest.warns(ArchiveWarning, match=r"^1 of 603 records"):
+        proof = parity(stream, package=package, archive=history)
+
+    assert read["__key__"].tolist() == [*frame["pump"], None, None, None]
+    assert proof.passed
+    assert proof.read == "the records of Kafka, Avro of Reading"
+    assert (proof.unscored["refused"], proof.differing_rows) == (3, ())
+    assert kafka_source(stream, "latest").options["reading.keyed"] == "true"
 
 
 @pytest.mark.pulsar

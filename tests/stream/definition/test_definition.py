@@ -70,6 +70,15 @@ def test_the_stream_of_the_sample_is_right():
             "  with none, the second of two readings with the same time would be late",
         ),
         (
+            {"sensor": "__key__"},
+            "the key of a message is the sensor on Kafka alone, persistent://public/default/pumps "
+            "is Pulsar's\n  sensor: the field that says whose reading it is",
+        ),
+        (
+            {"machine": "__key__", "topic": "kafka://pumps"},
+            "__key__ is the message's key: it can be the sensor, nothing else",
+        ),
+        (
             {"record": "plant.Reading", "topic": "kafka://pumps"},
             "record is 'plant.Reading', expected the name of a record without its namespace\n"
             "  did you mean 'Reading'?",

@@ -281,11 +281,11 @@ def test_what_a_job_refuses_of_avro_is_what_the_archive_refuses(tmp_path, schema
         b"\0\xff\0\0\1": "it is no Avro in Confluent's wire format",
         HEAD.pack(0, 9): "the schema registry has no schema 9",
         HEAD.pack(0, 1): "it is no Avro of schema 1: it ends early",
-        wire(PLAIN, 1, {**full, "pump": ""}): "it has no sensor",
+        wire(PLAIN, 1, {**full, "pump": ""}): "it has no pump",
         wire(schemas[3], 3, full): "of schema 3: it is of Alarm, not of Reading",
         wire(schemas[4], 4, {"pump": "p", "bar": 0}):
             "of schema 4: bar is timestamp-millis, not a number",
-        wire(schemas[5], 5, {"bar": 1.0}): "it has no sensor",
+        wire(schemas[5], 5, {"bar": 1.0}): "it has no pump",
         HEAD.pack(0, 6) + b"\2p\2": "of schema 6: it holds another type of the name Reading",
         HEAD.pack(0, 1) + b"\1": "it is no Avro of schema 1: it ends early, or a size in it is "
             "negative or passes its end",

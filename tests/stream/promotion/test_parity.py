@@ -9,6 +9,7 @@ import pytest
 
 from workbench import detectors, evaluation
 from workbench.detectors import EpisodeRule
+from workbench.errors import StreamError
 from workbench.stream import compare, parity, parse_stream, run
 from workbench.stream.promotion import explained
 from workbench.stream.promotion.certificates import TOLERANCE
@@ -117,6 +118,25 @@ def _merged(parts):
         ]
     )
     return dataclasses.replace(some, scores=scores, episodes=episodes.reset_index(drop=True))
+
+
+@pytest.mark.flink
+def test_a_frame_whose_key_names_the_sensor_is_scored_alike(
+    store, package_folder, readings, content
+):
+    topics = {"topic": "kafka://keyed", "alerts": "kafka://alerts"}
+    stream = parse_stream("keyed", content(**topics, sensor="__key__"))
+    package = add_package(package_folder)
+    frame = readings.rename(columns={"pump": "key"})
+
+    proof = parity(stream, frame, package=package)
+
+    assert proof.passed
+    assert proof.alerts > 3
+    assert proof.unscored["refused"] == 0
+    with pytest.raises(StreamError) as error:
+        parity(stream, readings, package=package)
+    assert str(error.value) == "the readings have no column '__key__', nor 'key'"
 
 
 @pytest.mark.flink

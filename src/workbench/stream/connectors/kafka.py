@@ -13,7 +13,7 @@ from pathlib import Path
 from workbench import kafka, services
 from workbench.errors import StreamError
 from workbench.history import definitions, schema_id
-from workbench.stream.definition.stream_file import Stream
+from workbench.stream.definition.stream_file import KEY_FIELD, Stream
 from workbench.stream.flink_sql.tables import (
     KEY,
     Sink,
@@ -35,6 +35,8 @@ _METADATA = {
     "message_offset": "BIGINT METADATA FROM 'offset' VIRTUAL",
     "message_timestamp": "TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL",
 }
+# The key as its bytes: `key_text` says whether they are a text.
+_KEYED = {"key.format": "raw", "key.fields": KEY_FIELD, "value.fields-include": "EXCEPT_KEY"}
 
 
 def source(stream: Stream, position: str) -> Source:
@@ -64,12 +66,17 @@ def source(stream: Stream, position: str) -> Source:
     offsets = places(stream.topic, position)
     kafka.commit(stream.topic, group, offsets)
     return Source(
-        columns={**message_columns(stream), **_METADATA},
+        columns={
+            **message_columns(stream),
+            **({KEY_FIELD: "BYTES"} if stream.keyed else {}),
+            **_METADATA,
+        },
         options={
             "connector": "kafka",
             "topic": name,
             "format": "reading",
             **value_options(stream, "reading"),
+            **(_KEYED if stream.keyed else {}),
             "properties.group.id": group,
             **_PLACED,
             **_DISCOVERY,

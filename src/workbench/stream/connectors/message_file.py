@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from workbench import files
-from workbench.stream.definition.stream_file import Stream
+from workbench.stream.definition.stream_file import KEY_FIELD, Stream
 from workbench.stream.flink_sql.tables import Source, message_columns, message_time, value_options
 
 COLUMNS = ("message_id", "partition", "event_ms", "publish_ms", "value")
@@ -25,7 +25,11 @@ _FACTS = {  # of a message, behind the columns of the reading: see `java/Message
 def source(stream: Stream, path: Path) -> Source:
     """Return the end that reads a file of `write`: bounded, parsed as the topic is."""
     return Source(
-        columns={**message_columns(stream), **_FACTS},
+        columns={
+            **message_columns(stream),
+            **_FACTS,
+            **({KEY_FIELD: "BYTES"} if stream.keyed else {}),
+        },
         options={
             "connector": "filesystem",
             "path": path.resolve().as_uri(),
@@ -46,7 +50,7 @@ def write(batches: Iterable[pa.RecordBatch], path: Path) -> None:
     ----------
     batches
         Of COLUMNS: `message_id` as text, `partition`, `event_ms` (0: not set), `publish_ms` and
-        `value`, the bytes on the topic, null where they are.
+        `value`, the bytes on the topic, null where they are; of a keyed stream `key`, bytes, too.
     """
     with files.new_file(path) as part, pa.OSFile(str(part), "wb") as file:
         for batch in batches:
@@ -55,10 +59,17 @@ def write(batches: Iterable[pa.RecordBatch], path: Path) -> None:
 
 
 def _lines(batch: pa.RecordBatch) -> Iterator[str]:
-    columns = (batch.column(batch.schema.get_field_index(name)).to_pylist() for name in COLUMNS)
-    for *facts, value in zip(*columns, strict=True):
-        text = "-" if value is None else base64.b64encode(value).decode()
-        yield "\t".join(map(str, [*facts, text])) + "\n"
+    payloads = ["value", *(["key"] if "key" in batch.schema.names else [])]
+    columns = {name: batch.column(batch.schema.get_field_index(name)).to_pylist()
+               for name in dict.fromkeys([*COLUMNS, *payloads])}  # fmt: skip
+    for name in payloads:
+        columns[name] = [_encoded(payload) for payload in columns[name]]
+    for row in zip(*columns.values(), strict=True):
+        yield "\t".join(map(str, row)) + "\n"
+
+
+def _encoded(payload: bytes | None) -> str:
+    return "-" if payload is None else base64.b64encode(payload).decode()
 
 
 __all__ = ["COLUMNS", "ROWS", "source", "write"]

@@ -26,7 +26,7 @@ def file_source(stream: str | Path | Stream, path: Path) -> Source:
     Raises
     ------
     StreamError
-        If the stream has no `event_time`, or there is no such file.
+        If the stream has no `event_time`, its sensor is the key, or there is no such file.
     """
     definition = load_stream(stream)
     named = definition.event_time
@@ -35,6 +35,11 @@ def file_source(stream: str | Path | Stream, path: Path) -> Source:
             f"lines of a file have no time of their own, and stream {definition.name} has no "
             "event_time",
             hint="event_time: the field with epoch milliseconds",
+        )
+    if definition.keyed:
+        raise StreamError(
+            f"lines of a file have no key, which names the sensor of stream {definition.name}",
+            hint="sensor: the field that says whose reading it is",
         )
     if not path.is_file():
         raise StreamError("there is no such file", where=path)  # those of a folder have no order

@@ -45,7 +45,7 @@ def write(stream: Stream, frame: pd.DataFrame, path: Path, *, time: str) -> None
     StreamError
         If a column is missing, or a channel holds no numbers.
     """
-    for name in (time, *stream.fields):
+    for name in dict.fromkeys((time, stream.sensor, *stream.fields)):
         if name not in frame.columns:
             raise StreamError(
                 f"the readings have no column {name!r}",

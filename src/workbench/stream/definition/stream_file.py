@@ -45,6 +45,7 @@ from workbench.stream.definition.routes import Route, parse_routes, parse_severi
 NO_DETECTOR = "none"
 EPISODE, CLOCK = "episode", "clock"  # kinds of alerts: a detector's, a sensor's clock is ahead
 DRIFT = "drift"  # and of a detector that is over a limit of its own
+KEY_FIELD = "__key__"  # what the sensor is where the message's key names it, as in SQL
 _MOST_READINGS = 10_000  # per window: what one sensor's state may hold
 _LARGEST = 1e15  # of any number: exact in 64 bits, floating or not
 _LONGEST_S = 366 * 86_400
@@ -125,7 +126,13 @@ class Stream(HasCard):
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields of a reading that the stream needs, besides its time."""
-        return (self.sensor, *filter(None, [self.machine]), *self.channels)
+        named = ("" if self.keyed else self.sensor, self.machine)
+        return (*filter(None, named), *self.channels)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the message's key names the sensor, and no field of its value."""
+        return self.sensor == KEY_FIELD
 
     @property
     def depth(self) -> int:
@@ -324,10 +331,21 @@ def _check_names(stream: Stream) -> None:
             raise StreamError(f"a channel cannot be called {name!r}: the job uses that name")
     if len({stream.sensor, *stream.measured}) < 1 + len(stream.measured):
         raise StreamError("a name stands twice among sensor, channels and derived")
+    _check_key(stream)
     _check_tasks(stream)
     for name, expression in stream.derived.items():
         if not isinstance(expression, str) or ";" in expression:
             raise StreamError(f"derived {name} is {expression!r}, expected one SQL expression")
+
+
+def _check_key(stream: Stream) -> None:
+    if KEY_FIELD in (stream.machine, stream.event_time, *stream.measured, *stream.sums):
+        raise StreamError(f"{KEY_FIELD} is the message's key: it can be the sensor, nothing else")
+    if stream.keyed and not stream.topic.startswith("kafka://"):
+        raise StreamError(
+            f"the key of a message is the sensor on Kafka alone, {stream.topic} is Pulsar's",
+            hint="sensor: the field that says whose reading it is",
+        )
 
 
 def _check_tasks(stream: Stream) -> None:

@@ -17,6 +17,7 @@ JAVA = {  # SQL name: class in `java/`
     "alarm": "Alarm",
     "lasting_alarm": "LastingAlarm",
     "message_id_text": "MessageIdText",
+    "key_text": "KeyText",
     "seconds_since_last": "SecondsSinceLast",
     "change_per_s": "ChangePerSecond",
 }

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.endpoints import registry_file
+from workbench.errors import StreamError
 from workbench.history import ReadingFields
-from workbench.stream.definition.stream_file import Stream
+from workbench.stream.definition.stream_file import KEY_FIELD, Stream
 from workbench.stream.flink_sql.events import quoted
 
 MESSAGES = "messages"  # the table of what is read
@@ -34,6 +35,10 @@ SORTED = (  # `source` for batch execution, where `java/PartitionOrder` has noth
     "SELECT *, `fault` AS `refused`, FALSE AS `late`, "
     "CAST(NULL AS BIGINT) AS `clock_ms`\nFROM received"
 )
+_KEY_FAULT = (  # why a key names no sensor; NULL: it names one
+    f"CASE WHEN `{KEY_FIELD}` IS NULL OR key_text(`{KEY_FIELD}`) = '' THEN 'it has no key' "
+    f"WHEN key_text(`{KEY_FIELD}`) IS NULL THEN 'its key is no UTF-8' END"
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class Source:
     ----------
     columns
         Names and SQL types: the stream's fields (`message_columns`), and what the connector knows
-        of a message besides, as `BIGINT METADATA FROM 'offset' VIRTUAL`.
+        of a message besides, as `BIGINT METADATA FROM 'offset' VIRTUAL`. Of a stream whose `sensor`
+        is `__key__` that is `__key__`, too: BYTES, or the STRING that names the sensor.
     options
         Flink's: connector, format, ...
     message_id, partition
@@ -80,16 +86,29 @@ class Source:
         return table(MESSAGES, self.columns, self.options)
 
     def received(self, stream: Stream) -> str:
-        """Return the query of what is read, the same columns from everywhere."""
+        """Return the query of what is read, the same columns from everywhere.
+
+        Raises
+        ------
+        StreamError
+            If the key names the sensor, and the table has none.
+        """
+        sensor, fault, time = f"`{stream.sensor}`", self.fault, self.time
+        if stream.keyed and KEY_FIELD not in self.columns:
+            raise StreamError(f"the source has no column {KEY_FIELD}: the message's key, BYTES")
+        if stream.keyed and self.columns[KEY_FIELD] == "BYTES":
+            sensor, fault = f"key_text({sensor})", f"COALESCE({fault}, {_KEY_FAULT})"
+            time = f"CASE WHEN {_KEY_FAULT} IS NULL THEN {time} ELSE TO_TIMESTAMP_LTZ(0, 3) END"
         columns = {
             "message_id": self.message_id,
             "partition": self.partition,
-            "ts": self.time,
-            "fault": self.fault,
-            "event_ms": self.event_ms or milliseconds(self.time),
+            "ts": time,
+            "fault": fault,
+            "event_ms": self.event_ms or milliseconds(time),
         }
         selected = [f"{expression} AS `{name}`" for name, expression in columns.items()]
-        selected += [quoted(*texts(stream), *stream.channels)]
+        others = [name for name in texts(stream) if name != stream.sensor]
+        selected += [f"{sensor} AS `{stream.sensor}`", quoted(*others, *stream.channels)]
         return f"SELECT {', '.join(selected)}\nFROM {MESSAGES}"
 
 
@@ -147,27 +166,34 @@ def texts(stream: Stream) -> dict[str, str]:
 def reading_fields(stream: Stream) -> ReadingFields:
     """Return what a stream takes of Kafka's records: the columns of `message_columns`."""
     times = filter(None, [stream.event_time])
-    return ReadingFields(stream.record, tuple(texts(stream)), stream.channels, tuple(times))
+    named = tuple(_value_texts(stream))
+    return ReadingFields(stream.record, named, stream.channels, tuple(times), stream.keyed)
+
+
+def _value_texts(stream: Stream) -> dict[str, str]:
+    return {name: kind for name, kind in texts(stream).items() if name != KEY_FIELD}
 
 
 def message_columns(stream: Stream) -> dict[str, str]:
     """Return names and SQL types of what the format `reading` makes of a message.
 
-    The sensor's comes first; the last one, `refused`, says why it is no reading.
+    The sensor's comes first, unless the key names it; the last one, `refused`, says why it is no
+    reading.
     """
     numbers = dict.fromkeys(stream.channels, "DOUBLE")
     named = {stream.event_time: "BIGINT"} if stream.event_time else {}
-    return {**texts(stream), **numbers, **named, REFUSED: "STRING"}
+    return {**_value_texts(stream), **numbers, **named, REFUSED: "STRING"}
 
 
 def value_options(stream: Stream, form: str) -> dict[str, str]:
-    """Return the options of a format that say what values are; JSON: none.
+    """Return the options of a format that say what values are; JSON that names a sensor: none.
 
     The registry's address and login are in the file that is named, not here.
     """
+    keyed = {f"{form}.keyed": "true"} if stream.keyed else {}
     if not stream.record:
-        return {}
-    return {f"{form}.record": stream.record, f"{form}.registry": str(registry_file())}
+        return keyed
+    return {f"{form}.record": stream.record, f"{form}.registry": str(registry_file()), **keyed}
 
 
 def message_time(stream: Stream, event_time: str, publish_time: str) -> str:

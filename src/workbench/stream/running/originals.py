@@ -21,9 +21,9 @@ from workbench.arrays import Bools, Ints, Objects
 from workbench.detectors import source_partitions
 from workbench.errors import StreamError
 from workbench.history import KafkaRecords, open_archive, read_records, replay
-from workbench.stream.definition.stream_file import Stream
+from workbench.stream.definition.stream_file import KEY_FIELD, Stream
 from workbench.stream.flink_sql.tables import reading_fields
-from workbench.stream.frames import FIRST_MS, LAST_MS, arrived, names, partitions
+from workbench.stream.frames import FIRST_MS, LAST_MS, arrived, key_names, names, partitions
 from workbench.stream.span.pieces import Piece
 from workbench.times import epoch_ms, instant_ms
 
@@ -104,6 +104,8 @@ def _of_records(stream: Stream, records: KafkaRecords, columns: list[str]) -> pd
     """Return all readings of a topic of Kafka, a record's timestamp as its time of publishing."""
     frame = _unquoted(records.frame(columns))
     frame = frame.assign(publish_time=frame["event_time"])
+    if stream.keyed:
+        frame = frame.assign(**{KEY_FIELD: _keyed(records)})
     if not stream.event_time:
         return prepared(stream, frame, None)
     return _timed(stream, frame, frame[stream.event_time], np.zeros(len(frame), np.int64))
@@ -191,7 +193,7 @@ def messages(stream: Stream, archive: Origin, frame: pd.DataFrame) -> pa.Table:
         If the topic holds no JSON, or one of the messages is not in the stream's history.
     """
     if isinstance(archive, KafkaRecords):
-        whole = _records(archive)
+        whole = _records(stream, archive)
     else:
         whole = _archived(archive.topic(stream.topic), _published_ms(frame))
     ids = whole["message_id"]
@@ -219,9 +221,24 @@ def _checked(stream: Stream, records: KafkaRecords) -> KafkaRecords:
     return records
 
 
-def _records(records: KafkaRecords) -> pa.Table:
-    """Return Kafka's records as messages: none has an event time beside its timestamp."""
+def _keyed(records: KafkaRecords) -> Objects:
+    """Return the sensor of each record by its key, (n,); None: none, or the value is no reading."""
+    table, senders = records.table, key_names(records.table["key_bytes"])
+    misfit = pc.is_in(table["message_id"], pa.array(records.misfits, pa.string()))
+    is_value = pc.greater(pc.fill_null(pc.binary_length(table["value"]), 0), 0)
+    senders[~pc.and_not(is_value, misfit).to_numpy()] = None
+    return senders
+
+
+def _records(stream: Stream, records: KafkaRecords) -> pa.Table:
+    """Return Kafka's records as messages: none has an event time beside its timestamp.
+
+    Where the key names the sensor, with `key`, its bytes, and `sensor`, null where there is none.
+    """
     table = records.table
+    keyed: dict[str, Any] = {}
+    if stream.keyed:
+        keyed = {"key": table["key_bytes"], "sensor": pa.array(_keyed(records), pa.string())}
     return pa.table(
         {
             "message_id": table["message_id"],
@@ -229,6 +246,7 @@ def _records(records: KafkaRecords) -> pa.Table:
             "event_ms": np.zeros(table.num_rows, np.int64),
             "publish_ms": table["event_time"].cast(pa.int64()),
             "value": table["value"],
+            **keyed,
         }
     )
 
@@ -288,9 +306,22 @@ def prepared(stream: Stream, frame: pd.DataFrame, originals: pa.Table | None) ->
     originals
         Its messages, row by row; None: its times stay as they are.
     """
+    if stream.keyed:
+        frame = _with_key(frame, originals)
     if originals is None or not stream.event_time or _is_time(frame[stream.event_time]):
         return frame.assign(**{stream.sensor: _named(stream, frame)})
     return _timed(stream, frame, frame[stream.event_time], originals["event_ms"].to_numpy())
+
+
+def _with_key(frame: pd.DataFrame, originals: pa.Table | None) -> pd.DataFrame:
+    """Return readings with the sensor that their key names, in a column of the name `__key__`."""
+    if originals is not None:
+        return frame.assign(**{KEY_FIELD: originals["sensor"].to_pandas().to_numpy(dtype=object)})
+    if KEY_FIELD in frame:  # as `replay` has it where a field is called `key`
+        return frame
+    if "key" not in frame:
+        raise StreamError(f"the readings have no column {KEY_FIELD!r}, nor 'key'")
+    return frame.assign(**{KEY_FIELD: frame["key"]})
 
 
 def _is_time(values: pd.Series) -> bool:

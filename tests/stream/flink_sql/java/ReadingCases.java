@@ -27,7 +27,7 @@ public final class ReadingCases {
                 .getLogicalType();
         boolean isAvro = arguments.length > 1;
         ReadingParser parser = isAvro
-                ? new ReadingParser(row, null, arguments[1], arguments[2])
+                ? new ReadingParser(row, null, arguments[1], arguments[2], false)
                 : new ReadingParser(row, null);
         PrintStream out = new PrintStream(System.out, false, "UTF-8");
         for (String line : Files.readAllLines(Paths.get(arguments[0]))) {

@@ -53,7 +53,8 @@ final class AvroReadings implements Serializable {
             return known.unfit;
         }
         try {
-            return fill(row, new AvroBytes(message, HEAD, known.type), known.type);
+            fill(row, new AvroBytes(message, HEAD, known.type), known.type);
+            return null;
         } catch (AvroBytes.Misfit misfit) {
             return "it is no Avro of schema " + number + ": " + misfit.getMessage();
         }
@@ -105,7 +106,7 @@ final class AvroReadings implements Serializable {
         }
     }
 
-    private String fill(GenericRowData row, AvroBytes bytes, AvroType type) throws AvroBytes.Misfit {
+    private void fill(GenericRowData row, AvroBytes bytes, AvroType type) throws AvroBytes.Misfit {
         for (int field = 0; field < type.fields.size(); field++) {
             Integer place = places.get(type.fields.get(field));
             AvroType kind = type.parts.get(field);
@@ -118,7 +119,6 @@ final class AvroReadings implements Serializable {
                 bytes.position = behind;
             }
         }
-        return row.isNullAt(0) ? "it has no sensor" : null;
     }
 
     private void take(GenericRowData row, int place, AvroBytes bytes, AvroType type) throws AvroBytes.Misfit {

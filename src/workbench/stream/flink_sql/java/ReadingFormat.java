@@ -15,7 +15,7 @@ public final class ReadingFormat extends RowFormat {
 
     @Override
     DeserializationSchema<RowData> decoder(
-            RowType row, TypeInformation<RowData> produced, String record, String registry) {
-        return new ReadingParser(row, produced, record, registry);
+            RowType row, TypeInformation<RowData> produced, String record, String registry, boolean keyed) {
+        return new ReadingParser(row, produced, record, registry, keyed);
     }
 }

@@ -25,9 +25,10 @@ import org.apache.flink.table.types.logical.RowType;
 /**
  * Makes a row of a reading in JSON or Avro, or a row that says why it is none: nothing is dropped.
  *
- * <p>The first column is the sensor's. The last column holds the reason why the message is refused;
- * the other columns are NULL then. What is taken for what is written in docs/stream-file.md, one
- * rule for this parser and for the archive's, and compared by generated cases.
+ * <p>The first column is the sensor's, unless the message's key names it. The last column holds the
+ * reason why the message is refused; the other columns are NULL then. What is taken for what is
+ * written in docs/stream-file.md, one rule for this parser and for the archive's, and compared by
+ * generated cases.
  *
  * <p>(Flink's own JSON format fails at what it cannot read, or leaves it out without a word.)
  */
@@ -41,14 +42,19 @@ public final class ReadingParser implements DeserializationSchema<RowData> {
     private final TypeInformation<RowData> produced;
     private final Map<String, Integer> places = new HashMap<>();
     private final AvroReadings avro; // null: readings are JSON
+    private final boolean keyed;
     private transient JsonFactory json;
 
     public ReadingParser(RowType row, TypeInformation<RowData> produced) {
-        this(row, produced, "", "");
+        this(row, produced, "", "", false);
     }
 
-    /** Readings are Avro records of the short name {@code record}, by a registry; empty: JSON. */
-    public ReadingParser(RowType row, TypeInformation<RowData> produced, String record, String registry) {
+    /**
+     * Readings are Avro records of the short name {@code record}, by a registry; empty: JSON. Where
+     * they are keyed, no column is the sensor's.
+     */
+    public ReadingParser(
+            RowType row, TypeInformation<RowData> produced, String record, String registry, boolean keyed) {
         this.names = row.getFieldNames().toArray(new String[0]);
         this.types = new LogicalTypeRoot[names.length];
         for (int place = 0; place < names.length; place++) {
@@ -60,6 +66,7 @@ public final class ReadingParser implements DeserializationSchema<RowData> {
         this.produced = produced;
         this.avro = record.isEmpty() ? null
                 : new AvroReadings(record, new SchemaRegistry(registry), types, places);
+        this.keyed = keyed;
     }
 
     @Override
@@ -67,6 +74,9 @@ public final class ReadingParser implements DeserializationSchema<RowData> {
         GenericRowData row = new GenericRowData(names.length);
         String reason = message == null || message.length == 0 ? "it is empty"
                 : avro == null ? fill(row, message) : avro.fill(row, message);
+        if (reason == null && !keyed && row.isNullAt(0)) {
+            reason = "it has no " + names[0];
+        }
         if (reason == null) {
             return row;
         }
@@ -108,7 +118,7 @@ public final class ReadingParser implements DeserializationSchema<RowData> {
                 return reason;
             }
         }
-        return row.isNullAt(0) ? "it has no " + names[0] : null;
+        return null;
     }
 
     /** Jackson takes other encodings, and bytes in text that are no UTF-8. */

@@ -25,13 +25,16 @@ abstract class RowFormat implements DeserializationFormatFactory {
             ConfigOptions.key("record").stringType().defaultValue("");
     private static final ConfigOption<String> REGISTRY =
             ConfigOptions.key("registry").stringType().defaultValue("");
+    private static final ConfigOption<Boolean> KEYED =
+            ConfigOptions.key("keyed").booleanType().defaultValue(false);
 
     /**
      * Returns what makes rows of these columns of bytes: JSON, or Avro records of a short name, by
-     * the schema registry of which a file tells.
+     * the schema registry of which a file tells. Where they are keyed, the key names the sensor, and no
+     * column of the value does.
      */
     abstract DeserializationSchema<RowData> decoder(
-            RowType row, TypeInformation<RowData> produced, String record, String registry);
+            RowType row, TypeInformation<RowData> produced, String record, String registry, boolean keyed);
 
     @Override
     public Set<ConfigOption<?>> requiredOptions() {
@@ -40,7 +43,7 @@ abstract class RowFormat implements DeserializationFormatFactory {
 
     @Override
     public Set<ConfigOption<?>> optionalOptions() {
-        return new HashSet<>(Arrays.asList(RECORD, REGISTRY));
+        return new HashSet<>(Arrays.asList(RECORD, REGISTRY, KEYED));
     }
 
     @Override
@@ -54,7 +57,8 @@ abstract class RowFormat implements DeserializationFormatFactory {
                         (RowType) columns.getLogicalType(),
                         context.createTypeInformation(columns),
                         options.get(RECORD),
-                        options.get(REGISTRY));
+                        options.get(REGISTRY),
+                        options.get(KEYED));
             }
 
             @Override
