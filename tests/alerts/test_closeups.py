@@ -9,9 +9,11 @@ import socket
 import time
 import uuid
 from email import message_from_bytes
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pulsar
 import pytest
 
 from workbench import alerts as room
@@ -110,6 +112,8 @@ def test_in_a_storm_the_last_message_does_not_wait_for_the_pictures_of_all_befor
 def test_a_broker_that_says_nothing_is_waited_for_so_long_and_no_second_time(
     stream, alert, monkeypatch
 ):
+    client = partial(pulsar.Client, operation_timeout_seconds=3)  # in place of 30
+    monkeypatch.setattr(pulsar, "Client", client)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("WORKBENCH_BROKER", f"pulsar://127.0.0.1:{silent.getsockname()[1]}")
         plant = stream({"to": "webhook", "url": "http://a"})

@@ -10,6 +10,7 @@ import pytest
 
 from workbench import alerts as room
 from workbench import evaluation, event_topics
+from workbench import kafka as door
 from workbench.alerts.feedback import _SCHEMA
 from workbench.cli.alerts import alerts as commands
 from workbench.errors import AlertsError, AnswersWarning, ServicesError
@@ -41,7 +42,10 @@ def queue(request, services, kafka, monkeypatch):
     monkeypatch.setenv("WORKBENCH_BROKER_TOKEN", services.broker_token)
     monkeypatch.setenv("WORKBENCH_KAFKA_CONFIG", kafka.kafka_config)
 
+    patience_s = door._ANSWER_S
+
     def switch(on):
+        monkeypatch.setattr(door, "_ANSWER_S", patience_s if on else 1.0)
         for name, address, other in zip(names, addresses, away, strict=True):
             monkeypatch.setenv(name, address if on else other)
 

@@ -1,9 +1,9 @@
 """A link in a message opens JupyterLab on a notebook of that alert."""
 
+import contextlib
 import json
 import os
 import re
-import threading
 import time
 import uuid
 from dataclasses import replace
@@ -109,13 +109,12 @@ def test_the_link_opens_in_the_browser_on_the_alert_which_is_answered_there(
     monkeypatch.setenv("WORKBENCH_BROKER", services.broker)
     monkeypatch.setenv("WORKBENCH_ADMIN", services.admin)
     monkeypatch.setenv("WORKBENCH_BROKER_TOKEN", services.broker_token)
-    with laboratory(tmp_path) as lab:
+    with laboratory(tmp_path) as lab, contextlib.ExitStack() as stack:
         monkeypatch.setenv("WORKBENCH_LAB_URL", str(lab))
-        thread = threading.Thread(target=room.notify, args=("plant",), kwargs={"seconds": 90})
-        thread.start()
+        check = stack.enter_context(room.delivering("plant"))
         _sent(alert, topics)
         while not server.posts:
-            assert thread.is_alive()
+            check()
             time.sleep(0.1)
         url = json.loads(server.posts[0][2])["alerts"][0]["notebook_url"]
         page.goto(f"{url}?token={lab.token}")
@@ -130,7 +129,6 @@ def test_the_link_opens_in_the_browser_on_the_alert_which_is_answered_there(
         page.get_by_text("workbench | Idle").wait_for()
         _keep(page, "run")
         images = page.locator(".jp-OutputArea-output img").count()
-        thread.join()
 
     (given,) = room.answers("plant")
     assert (given.alert, given.verdict) == (alert(1)["id"], "false")
