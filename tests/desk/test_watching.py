@@ -180,7 +180,7 @@ def test_a_tail_begins_with_what_was_published_at_its_moment(services):
 @pytest.mark.pulsar
 @pytest.mark.timeout(900)
 def test_a_watch_outlives_the_job_and_shows_each_alert_once(
-    services, scored, tmp_path, monkeypatch
+    services, scored, tmp_path, monkeypatch, short_beats
 ):
     from workbench.services import ingest_frame
     from workbench.stream import start

@@ -1,6 +1,7 @@
 """Limits, sums and patterns against slow twins; a challenger beside a champion; live topics."""
 
 import base64
+import contextlib
 import json
 import time
 
@@ -245,7 +246,7 @@ def test_a_challenger_and_a_further_detector_score_beside_the_champion(
 @pytest.mark.flink
 @pytest.mark.pulsar
 def test_what_is_no_reading_is_named_and_the_job_goes_on(
-    services, store, package_folder, readings, content
+    services, store, package_folder, readings, content, short_beats
 ):
     from workbench.broker import connect
     from workbench.services import ingest_frame
@@ -287,8 +288,9 @@ def test_what_is_no_reading_is_named_and_the_job_goes_on(
     scores = _read(topics["scores"], expected - 200, job)
     refused = _read(topics["refused"], len(wrong), job)
     shadow = _read(topics["shadow"], 3, job)
-    beats = _read(topics["heartbeat"], 2, job)
-    alerts = _read(topics["alerts"], 3, job)
+    beats = _beats(topics["heartbeat"], len(readings) + len(wrong), job)
+    last = readings["event_time"].max()
+    alerts = _read(topics["alerts"], 3, job, lambda rows: _dead(rows)[-1:] == [last])
 
     assert job.state() == "RUNNING"
     job.stop()
@@ -304,9 +306,8 @@ def test_what_is_no_reading_is_named_and_the_job_goes_on(
     assert {row["package"] for row in shadow} == {package}
     first = {row["first_message_id"] for row in shadow}
     assert not first & {row["message_id"] for row in early}  # nobody was challenger yet
-    silent = [row for row in alerts if row["kind"] == "dead"]
-    assert pd.Timestamp(silent[-1]["start"]) == readings["event_time"].max()
-    assert {row["sensor"] for row in silent} == {"topic"}
+    assert _dead(alerts)[-1] == last
+    assert {row["sensor"] for row in alerts if row["kind"] == "dead"} == {"topic"}
     total = {name: sum(beat[name] for beat in beats) for name in COUNTERS}
     assert total["refused"] == len(wrong)
     assert total["read"] == len(readings) + len(wrong)
@@ -317,8 +318,13 @@ def test_what_is_no_reading_is_named_and_the_job_goes_on(
     assert total["alerts"] > 3
 
 
-def _read(topic, least, job):
-    """Read a topic until at least so many messages came and no more do."""
+def _dead(alerts):
+    """Since when the topic is silent, by its alerts."""
+    return [pd.Timestamp(row["start"]) for row in alerts if row["kind"] == "dead"]
+
+
+def _read(topic, least, job, enough=lambda _: True):
+    """Read a topic until at least so many messages came, enough of them, and no more do."""
     import pulsar
 
     from workbench.broker import connect
@@ -328,20 +334,34 @@ def _read(topic, least, job):
         reader = client.create_reader(topic, pulsar.MessageId.earliest)
         while time.monotonic() < until and job.state() in {"CREATED", "RUNNING"}:
             try:
-                message = reader.read_next(11_000 if "heartbeat" in topic else 3000)
+                message = reader.read_next(3000)
             except pulsar.Timeout:
-                if len(rows) >= least:
+                if len(rows) >= least and enough(rows):
                     break
                 continue
             base64.b64decode(message.partition_key())
             rows.append(json.loads(message.data()))
-            if (
-                "heartbeat" in topic
-                and len(rows) > 1
-                and not any(rows[-1][name] for name in COUNTERS)
-            ):
-                break
     return rows
+
+
+def _beats(topic, read, job):
+    """Return the heartbeats of a job that has written all, once one counts nothing more."""
+    import pulsar
+
+    from workbench.broker import connect
+
+    beats, until = [], time.monotonic() + 200
+    with connect() as client:
+        reader = client.create_reader(topic, pulsar.MessageId.earliest)
+        while time.monotonic() < until and job.state() == "RUNNING":
+            with contextlib.suppress(pulsar.Timeout):
+                message = reader.read_next(3000)
+                base64.b64decode(message.partition_key())
+                beats.append(json.loads(message.data()))
+                is_read = sum(beat["read"] for beat in beats) >= read
+                if is_read and not any(beats[-1][name] for name in COUNTERS):
+                    break
+    return beats
 
 
 def test_the_dry_run_shows_the_views_of_limits_and_patterns(store, content):

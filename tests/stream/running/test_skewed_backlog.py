@@ -153,7 +153,7 @@ def messages(topic):
 @pytest.mark.pulsar
 @pytest.mark.timeout(300)
 def test_what_comes_too_late_for_sums_and_patterns_is_scored_and_counted(
-    services, content, monkeypatch, tmp_path
+    services, content, monkeypatch, tmp_path, short_beats
 ):
     """A partition goes on where it was when it fell silent; the other went on meanwhile."""
     monkeypatch.setattr(running, "_IDLE_S", IDLE_S)
