@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import Producer
 
 from workbench import desk, runs
+from workbench import kafka as door
 from workbench.cli import cli
+from workbench.detectors import epoch_ms
 from workbench.detectors.choosing import candidates
 from workbench.errors import DeskError
+from workbench.history import replay
 from workbench.stream import load_stream
 
 SAMPLE = Path(__file__).parents[2] / "data" / "archive"
@@ -155,6 +159,60 @@ def test_a_starter_runs_at_once_as_a_batch_job(project, small):
     report = (run.path / "report.html").read_text(encoding="utf-8")
     assert "what is unusual in this topic?" in report
     assert report.count("data:image/png") >= 4  # the view to drag in, too, as a still picture
+
+
+def publish(topic, frame, *, named):
+    """Send readings with the pump as their key, and as a field of their values if it is named."""
+    fields = [*(["pump"] if named else []), "flow_l_min", "vibration_mm_s"]
+    times_ms, name = epoch_ms(frame["event_time"]).tolist(), door.topic_name(topic)
+    producer = Producer(door.python_settings())
+    for row, pump, time_ms in zip(
+        frame[fields].to_dict("records"), frame["pump"], times_ms, strict=True
+    ):
+        producer.produce(name, json.dumps(row).encode(), pump, timestamp=time_ms)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+@pytest.mark.pulsar
+@pytest.mark.notebook
+def test_a_starter_reads_a_topic_of_kafka_by_its_key_where_no_field_names_the_sensor(
+    kafka, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    topic = "kafka://plant"
+    door.make_topic(topic, partitions=2)
+    with pytest.raises(DeskError, match="holds no records"):
+        desk.new("plant", topic=topic)
+    frame = replay("pumps", stop="2026-01-06T12:00:00Z", archive=SAMPLE)
+    publish(topic, frame, named=False)
+
+    starter = desk.new("plant", topic=topic)
+    run = runs.train(starter.notebook, starter.params)
+
+    assert starter.remarks == ("sensor: key",)
+    reads = load_stream(starter.stream)
+    assert (reads.topic, reads.sensor, reads.keyed) == (topic, "__key__", True)
+    assert (reads.alerts, reads.channels) == (
+        "kafka://plant-alerts", ("flow_l_min", "vibration_mm_s"),
+    )  # fmt: skip
+    assert (run.status, run.metrics["sensors"]) == ("complete", 6)
+    assert run.package is not None
+    (remark,) = desk.remarks(topic)
+    assert remark.startswith(f"of the newest {len(frame):,} records: time goes back")
+
+
+@pytest.mark.pulsar
+def test_a_field_that_is_the_key_of_records_of_kafka_names_the_sensor(kafka, project):
+    door.make_topic("kafka://named")
+    publish("kafka://named", replay("pumps", archive=SAMPLE).head(100), named=True)
+
+    result = CliRunner().invoke(cli, ["new", "--topic", "kafka://named", "named"])
+
+    assert result.exit_code == 0, result.output
+    reads = load_stream(project / "streams" / "named.yaml")
+    assert (reads.sensor, reads.keyed) == ("pump", False)
+    assert "sensor: pump" in result.stderr
 
 
 def test_a_name_that_is_none_is_refused(project):

@@ -24,7 +24,11 @@ def lab(port: int | None, browser: bool) -> None:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--topic", default="", help="What it reads.  [default: the archive's only topic]")
+@click.option(
+    "--topic",
+    default="",
+    help="What it reads; kafka://NAME is of Kafka.  [default: the archive's only topic]",
+)
 @click.option(
     "--sensor",
     default="",

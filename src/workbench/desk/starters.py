@@ -9,16 +9,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from workbench import bounded_yaml, files
+from workbench import bounded_yaml, files, kafka
 from workbench.endpoints import project
 from workbench.errors import ArchiveWarning, DeskError, StreamError, did_you_mean
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from workbench.archive import Archive, Topic
 
 STARTER = Path(__file__).with_name("starter.ipynb")
 _NAME = re.compile(r"([0-9]{2}_)?[a-z][a-z0-9_]*")
 _LOOKED_BYTES = 256 << 20  # of a topic whose times are looked at
+_KEY_FIELD = "__key__"  # what a stream file calls the key of a record of Kafka
+_NEWEST = 20_000  # of Kafka's records, of each partition: those that are looked at
 _PARAMS = """\
 # {notebook} as a batch job: workbench train {notebook} -f {params}
 # What is not named here is as in the notebook's parameters cell; `workbench detectors` lists more.
@@ -38,6 +42,30 @@ lateness_s: 1 # how much out of order a reading may come; alerts wait for so lon
 alerts: {alerts}
 heartbeat: {heartbeat}
 """
+
+
+class _Subject(NamedTuple):
+    """A topic, as what starts from it has to know it.
+
+    Attributes
+    ----------
+    name
+        Full name.
+    fields
+        Of a payload.
+    kinds
+        Those that have a column.
+    key
+        The column of keys.
+    first
+        Some messages: the fields of text, then `key`.
+    """
+
+    name: str
+    fields: list[str]
+    kinds: pa.Schema
+    key: str
+    first: pa.RecordBatch | pa.Table | None
 
 
 class Starter(NamedTuple):
@@ -71,9 +99,10 @@ def new(name: str, *, topic: str = "", sensor: str = "", archive: str = "") -> S
         `NN_name`, by stage, or `name` alone, which becomes `20_name`.
     topic
         What it reads: full name or last part; may be left out where the archive holds one topic.
+        `kafka://NAME` is a topic of Kafka.
     sensor
-        The column that says whose reading it is; `key` is the message key of Pulsar. Empty: the
-        topic's only field of text, if the first messages have no other key, or else `key`.
+        The column that says whose reading it is; `key` is the key of a message. Empty: the
+        topic's only field of text, if the messages looked at have no other key, or else `key`.
     archive
         Folder or URL; empty: the one that is known.
 
@@ -82,8 +111,8 @@ def new(name: str, *, topic: str = "", sensor: str = "", archive: str = "") -> S
     DeskError
         If the name is not one, a file of that name is there, no topic or several could be meant,
         the topic has no such column, or no field with numbers.
-    ArchiveError, ReplayError
-        If archive or topic are not there.
+    ArchiveError, ReplayError, ServicesError
+        If archive, Kafka or topic are not there.
     """
     if not _NAME.fullmatch(name):
         raise DeskError(
@@ -96,14 +125,15 @@ def new(name: str, *, topic: str = "", sensor: str = "", archive: str = "") -> S
     for path in (notebook, params):
         if path.exists():
             raise DeskError("there is a file of that name", where=path, hint="choose another name")
-    history = _topic(topic, archive)
-    notes = [] if sensor else [f"sensor: {(sensor := _sensor(history))}"]
-    channels = _channels(history, sensor)
+    subject = _subject(topic, archive)
+    notes = [] if sensor else [f"sensor: {(sensor := _sensor(subject))}"]
+    channels = _channels(subject, sensor)
     title = stem.replace("_", " ", 1).capitalize()
     blanks: dict[str, str | list[str]]
-    blanks = {"archive": archive, "topic": history.name, "sensor": sensor, "channels": channels}
+    blanks = {"archive": archive, "topic": subject.name, "sensor": sensor, "channels": channels}
     stream = project() / "streams" / f"{re.sub('^[0-9]+_', '', stem)}.yaml"
-    text, why = _stream(stream, history.name, sensor, channels)
+    is_key = sensor == subject.key
+    text, why = _stream(stream, subject.name, sensor, channels, is_key=is_key)
     files.write_text(notebook, _filled(title, blanks))
     here = {"notebook": f"notebooks/{notebook.name}", "params": f"params/{params.name}"}
     files.write_text(params, _PARAMS.format(**here))
@@ -112,17 +142,19 @@ def new(name: str, *, topic: str = "", sensor: str = "", archive: str = "") -> S
     return Starter(notebook, params, stream if stream.exists() else None, (*notes, *why))
 
 
-def _stream(path: Path, topic: str, sensor: str, channels: list[str]) -> tuple[str, list[str]]:
+def _stream(
+    path: Path, topic: str, sensor: str, channels: list[str], *, is_key: bool
+) -> tuple[str, list[str]]:
     """Return what a stream file holds, or nothing and why."""
     from workbench.stream import parse_stream
 
     name = f"streams/{path.name}"
     if path.exists():
         return "", [f"{name} is there already, and stays as it is"]
-    if sensor == "key":
+    if is_key and not kafka.is_topic(topic):
         return "", [f"no {name}: a stream wants a field that says whose reading it is"]
     values = {"topic": topic, "alerts": f"{topic}-alerts", "heartbeat": f"{topic}-beats"}
-    lists = {"sensor": sensor, "channels": channels}
+    lists = {"sensor": _KEY_FIELD if is_key else sensor, "channels": channels}
     quoted = {key: json.dumps(value, ensure_ascii=False) for key, value in (values | lists).items()}
     text = _STREAM.format(**quoted)
     try:
@@ -136,7 +168,7 @@ def remarks(topic: str = "", *, archive: str = "") -> list[str]:
     """Return what is worth knowing of a topic's times before a notebook is written, a line each.
 
     Whether its history is in the order of time, by partition, and how many event times are missing
-    or can hardly be; nothing of a topic without such troubles.
+    or can hardly be; nothing of a topic without such troubles. Of Kafka, the order of the newest.
 
     Parameters
     ----------
@@ -146,6 +178,8 @@ def remarks(topic: str = "", *, archive: str = "") -> list[str]:
     from workbench.detectors import Order, epoch_ms, source_partitions
     from workbench.history import odd_times, open_archive, replay
 
+    if kafka.is_topic(topic):
+        return _order_of_newest(topic)
     history, opened = _topic(topic, archive), open_archive(archive or None)
     if sum(ledger.index.data_bytes for ledger in history.ledgers) > _LOOKED_BYTES:
         return [f"{history.name} is large: whether it is in the order of time 00_look says"]
@@ -156,6 +190,15 @@ def remarks(topic: str = "", *, archive: str = "") -> list[str]:
     order = Order.of(epoch_ms(frame["event_time"]), partition=source_partitions(frame))
     lines = [str(order)] if order.back else []
     return lines + [f"event times {kind}: {count:,}" for kind, count in odd.items() if count]
+
+
+def _order_of_newest(topic: str) -> list[str]:
+    from workbench.detectors import Order, epoch_ms, source_partitions
+    from workbench.history import read_records
+
+    frame = read_records(topic, newest=_NEWEST).frame([])
+    order = Order.of(epoch_ms(frame["event_time"]), partition=source_partitions(frame))
+    return [f"of the newest {len(frame):,} records: {order}"] if order.back else []
 
 
 def _topic(topic: str, archive: str) -> Topic:
@@ -172,42 +215,69 @@ def _topic(topic: str, archive: str) -> Topic:
     return opened.topic(topic or names[0])
 
 
-def _sensor(topic: Topic) -> str:
-    """Return the only field of text if it is what messages are keyed by, or they have no key."""
+def _subject(topic: str, archive: str) -> _Subject:
+    if kafka.is_topic(topic):
+        return _of_kafka(topic)
+    history = _topic(topic, archive)
+    fields, kinds = history.fields(), history.decoder().schema
+    key = "__key__" if "key" in fields else "key"
+    first = next(history.batches(columns=[*_texts(kinds), key]), None)
+    return _Subject(history.name, fields, kinds, key, first)
+
+
+def _of_kafka(topic: str) -> _Subject:
+    """Look at a topic's newest records: of JSON Kafka has no schema, and it keeps none for ever."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from workbench.history import read_records
+
+    records = read_records(topic, newest=_NEWEST)
+    if not records.table.num_rows:
+        raise DeskError("the topic holds no records, so its fields are not known", where=topic)
+    values = records.table["fields"]
+    kinds = pa.schema(list(values.type))
+    key = "__key__" if "key" in kinds.names else "key"
+    columns = {name: pc.struct_field(values, [kinds.get_field_index(name)])
+               for name in _texts(kinds)}  # fmt: skip
+    first = pa.table({**columns, key: records.table["key"]})
+    return _Subject(records.topic, kinds.names, kinds, key, first)
+
+
+def _texts(kinds: pa.Schema) -> list[str]:
     import pyarrow as pa
 
-    schema = topic.decoder().schema
-    texts = [str(field.name) for field in schema if pa.types.is_string(field.type)]
-    if len(texts) != 1:
-        return "key"
-    first = next(topic.batches(columns=[*texts, "key"]), None)
-    if first is None:
-        return "key"
-    keys, values = (first[name].to_pylist() for name in ("key", texts[0]))
+    return [str(field.name) for field in kinds if pa.types.is_string(field.type)]
+
+
+def _sensor(subject: _Subject) -> str:
+    """Return the only field of text if it is what messages are keyed by, or they have no key."""
+    texts = _texts(subject.kinds)
+    if len(texts) != 1 or subject.first is None:
+        return subject.key
+    keys, values = (subject.first[name].to_pylist() for name in (subject.key, texts[0]))
     agree = all(key in (None, value) for key, value in zip(keys, values, strict=True))
-    return texts[0] if agree else "key"
+    return texts[0] if agree else subject.key
 
 
-def _channels(topic: Topic, sensor: str) -> list[str]:
+def _channels(subject: _Subject, sensor: str) -> list[str]:
     """Return the fields that hold numbers, without the sensor's own."""
     import pyarrow as pa
 
-    fields = topic.fields()
-    if sensor != "key" and sensor not in fields:
+    if sensor not in (subject.key, *subject.fields):
         raise DeskError(
-            f"the topic has no field {sensor!r}, it has {', '.join(fields)}",
-            where=topic.name,
-            hint=did_you_mean(sensor, [*fields, "key"]),
+            f"the topic has no field {sensor!r}, it has {', '.join(subject.fields)}",
+            where=subject.name,
+            hint=did_you_mean(sensor, [*subject.fields, subject.key]),
         )
-    schema = topic.decoder().schema
     numbers = [
         field.name
-        for field in schema
+        for field in subject.kinds
         if field.name != sensor
         and (pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
     ]
     if not numbers:
-        raise DeskError("the topic has no field with numbers", where=topic.name)
+        raise DeskError("the topic has no field with numbers", where=subject.name)
     return numbers
 
 

@@ -88,6 +88,12 @@ def replay(
     """
     if kafka.is_topic(topic) and source == "archive" and not archive:
         source = "kafka"
+    if kafka.is_topic(topic) and source == "archive":
+        raise ReplayError(
+            f"{topic} is of Kafka, which has no archive",
+            where=str(archive),
+            hint="leave archive out (in a notebook's params, archive: '')",
+        )
     if source not in _SOURCES:
         raise ReplayError(f"no source {source!r}", hint=did_you_mean(source, _SOURCES))
     if kafka.is_topic(topic) and source in ("broker", "both"):

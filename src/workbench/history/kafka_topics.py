@@ -127,6 +127,7 @@ def read_records(
     stop: str | None = None,
     *,
     reading: ReadingFields | None = None,
+    newest: int | None = None,
 ) -> KafkaRecords:
     """Return the records of a topic with a timestamp in [start, stop), by partition and offset.
 
@@ -136,6 +137,8 @@ def read_records(
     ----------
     reading
         What a stream takes of them; None: all that their values hold.
+    newest
+        How many of each partition are read at most, from its end; None: all.
 
     Raises
     ------
@@ -152,6 +155,7 @@ def read_records(
     parts: dict[str, dict[str, Any]] = {}
     for number, (first, end) in kafka.bounds(topic).items():
         part = _Part(name, number, first, end, start_ms, stop_ms)
+        part.begin = first if newest is None else max(first, end - newest)
         part.read(records)
         parts[str(number)] = part.manifest()
     places = zip(records["partition"], records["offset"], strict=True)
@@ -216,7 +220,8 @@ class _Part:
             if self.start_ms is not None:
                 asked = [TopicPartition(self.name, self.number, max(self.start_ms, 0))]
                 (at,) = consumer.offsets_for_times(asked, timeout=_ANSWER_S)
-                self.begin = at.offset if at.offset >= 0 else self.end  # none is that new
+                since = at.offset if at.offset >= 0 else self.end  # none is that new
+                self.begin = max(self.begin, since)
             behind = self._first_behind(consumer)
             self.earliest_ms = self._earliest(consumer)
             self.next = self.begin

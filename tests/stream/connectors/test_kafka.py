@@ -427,6 +427,13 @@ def test_a_record_of_kafka_has_one_time():
     )
 
 
+def test_a_topic_of_kafka_is_not_looked_for_in_an_archive(tmp_path):
+    with pytest.raises(ReplayError, match="is of Kafka, which has no archive") as refused:
+        workbench.replay("kafka://plant", archive=tmp_path)
+
+    assert "leave archive out" in str(refused.value)
+
+
 @pytest.mark.parametrize("source", ["broker", "both"])
 def test_a_topic_of_kafka_is_not_asked_of_pulsar(source):
     with pytest.raises(ReplayError) as error:
