@@ -18,6 +18,36 @@ print(jvm.port(), jvm.process.pid)
 """
 
 
+THREADS = """
+import threading, time
+from pyflink.java_gateway import get_gateway
+from workbench.stream.running import gateway
+
+gateway.start_gateway(brief=True)
+gateway.guard_gateway()
+java = get_gateway().jvm.java.lang.Thread
+
+
+def number():
+    return java.currentThread().getId()
+
+
+def sleep():
+    numbers.append(number())
+    java.sleep(1000)
+    numbers.append(number())
+
+
+numbers = [number()]
+other = threading.Thread(target=sleep)
+other.start()
+time.sleep(0.5)
+numbers.append(number())  # while the other waits
+other.join()
+print(*numbers, number())
+"""
+
+
 def is_running(pid):
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -42,3 +72,18 @@ def test_a_jvm_that_is_started_beside_imports_ends_with_a_python_that_never_asks
             break
         time.sleep(0.1)
     assert not is_running(pid)
+
+
+@pytest.mark.flink
+def test_a_thread_of_python_keeps_its_thread_of_java_whatever_others_ask(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, others, amid, others_after, last = done.stdout.split()
+
+    assert amid == last == first
+    assert others == others_after != first

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from workbench.errors import StreamError
 from workbench.stream.running.class_path import class_path
 
 if TYPE_CHECKING:
-    from py4j.java_gateway import JavaGateway
+    from py4j.java_gateway import GatewayConnection, JavaGateway
 
 _MAIN = ["-c", "org.apache.flink.client.python.PythonGatewayServer", "local"]
 _POLL_S = 0.02
@@ -114,12 +115,43 @@ def _launch() -> JavaGateway:
 
     (jvm,) = _jvms
     token = jvm.token
-    return JavaGateway(
+    gateway = JavaGateway(
         gateway_parameters=GatewayParameters(port=jvm.port(), auto_convert=True, auth_token=token),
         callback_server_parameters=CallbackServerParameters(
             port=0, daemonize=True, daemonize_connections=True, auth_token=token
         ),
     )
+    keep_threads(gateway)
+    return gateway
+
+
+class _Connections(threading.local):
+    """The idle connections of the thread that asks, for `py4j.java_gateway.GatewayClient.deque`."""
+
+    def __init__(self) -> None:
+        self._own: deque[GatewayConnection] = deque()
+
+    def pop(self) -> GatewayConnection:
+        return self._own.pop()
+
+    def append(self, connection: GatewayConnection) -> None:
+        self._own.append(connection)
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+
+def keep_threads(gateway: JavaGateway) -> None:
+    """Let each thread of Python keep its own thread of Java, which py4j does not see to.
+
+    A connection is a thread of Java, and a collection of garbage in any thread of Python takes
+    the one that is idle. The next command then went by another, where Flink's planner lacks what
+    it keeps by thread (`metadataHandlerProvider`), and the class loader is not that of the jars.
+    """
+    client = gateway._gateway_client
+    kept, client.deque = client.deque, _Connections()
+    for connection in kept:  # of this thread
+        client.deque.append(connection)
 
 
 def _started(jars: Sequence[Path]) -> _Jvm:

@@ -28,7 +28,7 @@ from workbench.stream.frames import in_step
 from workbench.stream.promotion_log import ROLES
 from workbench.stream.running.class_path import job_ran
 from workbench.stream.running.failures import failure, reason
-from workbench.stream.running.gateway import guard_gateway, start_gateway
+from workbench.stream.running.gateway import guard_gateway, keep_threads, start_gateway
 from workbench.stream.running.loopback import let_flink_hang_up, python, score_here
 from workbench.stream.running.outcome import OUTPUTS, Outcome, Written
 from workbench.stream.selection import Selection, scorers, select
@@ -140,8 +140,10 @@ def embedded() -> TableEnvironment:
     What `environment` sets, that cluster has to be started with: `JOB_SETTINGS`.
     """
     from pyflink.datastream import StreamExecutionEnvironment
+    from pyflink.java_gateway import get_gateway
     from pyflink.table import StreamTableEnvironment
 
+    keep_threads(get_gateway())
     return StreamTableEnvironment.create(StreamExecutionEnvironment.get_execution_environment())
 
 
