@@ -17,7 +17,7 @@ from workbench.stream import COUNTERS, parse_stream, promote, run, start, verdic
 from workbench.stream.promotion import unscored
 from workbench.stream.promotion.function_proof import prove_function
 from workbench.stream.promotion.proof import as_run, batch_path, compare
-from workbench.stream.promotion.refitting import fitted_again
+from workbench.stream.promotion.refits.refitting import fitted_again
 from workbench.stream.promotion_log import add_package
 from workbench.stream.promotion_log import store as place_of_store
 from workbench.stream.span.proving import parity

@@ -25,7 +25,7 @@ from workbench.stream import (
     verdict,
 )
 from workbench.stream.promotion.checks import truth_of
-from workbench.stream.promotion.refitting import bought_again, fitted_again
+from workbench.stream.promotion.refits.refitting import bought_again, fitted_again
 from workbench.stream.promotion_log import Promotion, add_package, find_package, log_path
 from workbench.times import epoch_ms, iso
 

@@ -39,7 +39,7 @@ from workbench.stream.definition.stream_file import Stream, load_stream
 from workbench.stream.promotion.checks import Judged, within_budget
 from workbench.stream.promotion.distributions import moved_by, moves, training_readings
 from workbench.stream.promotion.proof import batch_path
-from workbench.stream.promotion.scored_span import DAY_MS, ScoredSpan
+from workbench.stream.promotion.refits.scored_span import DAY_MS, ScoredSpan
 from workbench.stream.promotion.verdicts import Finding, limited
 from workbench.stream.promotion_log import store
 from workbench.stream.running import originals

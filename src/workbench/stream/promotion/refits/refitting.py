@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,16 @@ import numpy as np
 import pandas as pd
 
 from workbench import detectors
-from workbench.arrays import Bools, Ints
+from workbench.arrays import Bools
 from workbench.detectors import Package
 from workbench.errors import StreamError
-from workbench.evaluation import GroundTruth, span_numbers
+from workbench.evaluation import GroundTruth
 from workbench.stream.definition.stream_file import Stream, load_stream
 from workbench.stream.promotion.checks import promoted, span_ms, truth_of
-from workbench.stream.promotion.drifting import drift
 from workbench.stream.promotion.gate import promote
-from workbench.stream.promotion.proof import READINGS, as_run, batch_path, with_derived
+from workbench.stream.promotion.proof import READINGS, as_run, batch_path
+from workbench.stream.promotion.refits.drifting import drift
+from workbench.stream.promotion.refits.trailing import Span, Taken, readings_of, trailing_span
 from workbench.stream.promotion_log import (
     Promotion,
     find_package,
@@ -44,16 +44,6 @@ from workbench.stream.promotion_log import (
 )
 from workbench.stream.running import originals
 from workbench.times import Time, epoch_ms, instant_ms, iso
-
-_DAY_MS = 86_400_000
-
-
-@dataclass(frozen=True)
-class _Spans:
-    """Epoch ms: fitted on [start, stop)."""
-
-    start: int
-    stop: int
 
 
 def refit(
@@ -110,7 +100,7 @@ def refit(
     champion = find_package(log[-1].package)
     truth = truth_of(definition, until=answers_until)
     opened = originals.readable(definition, archive)
-    spans = _spans(definition, champion, log[-1].sensors, trailing_days, opened)
+    spans = trailing_span(definition, champion, log[-1].sensors, trailing_days, opened)
     asked: dict[str, Any] = {"sensors": log[-1].sensors, "readings": readings, "archive": opened}
     asked["truth"] = truth  # an answer that is given meanwhile is in no package either
     if threshold_only or detectors.buys_only(champion.spec["refit"]):
@@ -152,60 +142,12 @@ def reason_to_refit(
     return "; ".join(drifted.reasons())
 
 
-def _spans(
-    stream: Stream, champion: Package, sensors: Sequence[str], trailing_days: float | None,
-    archive: originals.Origin,
-) -> _Spans:  # fmt: skip
-    days_ms = round(stream.gate.days * _DAY_MS)
-    times, names = originals.believed(stream, archive)
-    stop = int(times.max()) + 1 - days_ms
-    own = (times < stop) & (np.isin(names, list(sensors)) if sensors else True)
-    start = _start_ms(champion, trailing_days, stop, times[own])
-    first = int(times.min())
-    if start < first - _DAY_MS:
-        raise StreamError(
-            f"the archive begins at {iso(first)}, the trailing span at {iso(start)}",
-            hint="a shorter one (--trailing-days), or fewer days in the stream file's gate",
-        )
-    return _Spans(start, stop)
-
-
-def _start_ms(champion: Package, trailing_days: float | None, stop: int, times: Ints) -> int:
-    """Return where the trailing span begins, that ends at `stop`."""
-    policy = champion.spec.get("refit") or {}
-    if trailing_days is None and "trailing_readings" in policy:
-        count = int(policy["trailing_readings"])
-        if len(times) < count:
-            raise StreamError(
-                f"the archive has {len(times):,} readings of its sensors before {iso(stop)}, where "
-                f"the gate's days begin; the policy's trailing_readings is {count:,}",
-                hint="give --trailing-days, or fewer days in the stream file's gate",
-            )
-        return int(np.partition(times, len(times) - count)[len(times) - count])
-    return stop - _trailing_ms(champion, trailing_days)
-
-
-def _trailing_ms(champion: Package, trailing_days: float | None) -> int:
-    policy = champion.spec.get("refit") or {}
-    if trailing_days is not None:
-        return round(trailing_days * _DAY_MS)
-    if "trailing_h" in policy:
-        return int(policy["trailing_h"] * _DAY_MS / 24)
-    fitted = span_ms(champion.training)
-    if fitted is None or not fitted[0]:
-        raise StreamError(
-            "neither the champion's refit policy nor its training says how long to fit on",
-            hint="give --trailing-days",
-        )
-    return fitted[1] - fitted[0]
-
-
 def _fit(
-    stream: Stream, promotion: Promotion, spans: _Spans, archive: originals.Origin, folder: Path,
+    stream: Stream, promotion: Promotion, spans: Span, archive: originals.Origin, folder: Path,
     truth: GroundTruth,
 ) -> None:  # fmt: skip
     champion = find_package(promotion.package)
-    training = _readings(stream, spans.start, spans.stop, archive)
+    training = readings_of(stream, spans.start, spans.stop, archive)
     terms = _terms(stream, champion)
     again = fitted_again(stream, champion, training, terms, truth, sensors=promotion.sensors)
     answers = {"answers": dict(truth.manifest)} if truth.answers else {}
@@ -219,7 +161,7 @@ def _fit(
 
 
 def _buy(
-    stream: Stream, promotion: Promotion, spans: _Spans, archive: originals.Origin,
+    stream: Stream, promotion: Promotion, spans: Span, archive: originals.Origin,
     truth: GroundTruth,
 ) -> float:  # fmt: skip
     champion = find_package(promotion.package)
@@ -229,7 +171,7 @@ def _buy(
             "promotion changes",
             hint="leave `threshold` out of the stream file",
         )
-    training = _readings(stream, spans.start, spans.stop, archive)
+    training = readings_of(stream, spans.start, spans.stop, archive)
     terms = _terms(stream, champion)
     return bought_again(stream, champion, training, terms, truth, sensors=promotion.sensors)
 
@@ -242,56 +184,6 @@ def _terms(stream: Stream, champion: Package) -> detectors.Terms:
             hint="gate: {alerts_per_sensor_day: 0.3} in the stream file",
         )
     return detectors.Terms(budget, as_run(stream, champion).rule)
-
-
-@dataclass(frozen=True, eq=False)
-class _Trailing:
-    """The readings of a trailing span that the stream took, and what is known of them.
-
-    Attributes
-    ----------
-    readings
-        Of the sensors in question; windows join across those that it did not take.
-    rows
-        Shape (n,): which of the span they are.
-    arrived
-        Shape (n,): which of the span, of all sensors, it took.
-    faults, usual
-        Shape (len(readings),): as `span_numbers` has them.
-    """
-
-    readings: pd.DataFrame
-    rows: Bools
-    arrived: Bools
-    times_ms: Ints
-    left_out: Bools
-    faults: Ints
-    usual: Ints
-
-    @classmethod
-    def of(
-        cls, stream: Stream, training: pd.DataFrame, truth: GroundTruth, sensors: Sequence[str]
-    ) -> _Trailing:
-        """Judge the readings of a span, of all sensors: lateness is of all of a partition."""
-        arrived = ~detectors.arrivals_of(
-            training,
-            sensor=stream.sensor,
-            time="event_time",
-            lateness_ms=stream.lateness_ms,
-            ahead_ms=stream.ahead_ms,
-        ).left_out
-        rows = arrived.copy()
-        if sensors:
-            rows &= training[stream.sensor].isin(sensors).to_numpy()
-        taken = training[rows].reset_index(drop=True)
-        times, names = epoch_ms(taken["event_time"]), taken[stream.sensor].to_numpy()
-        faults, usual = (span_numbers(times, names, known) for known in (truth.faults, truth.usual))
-        return cls(taken, rows, arrived, times, truth.unfit(times, names), faults, usual)
-
-    @property
-    def answered(self) -> detectors.Answered:
-        """What people said of the readings."""
-        return detectors.Answered(self.faults, np.where(self.faults < 0, self.usual, -1))
 
 
 def fitted_again(
@@ -315,7 +207,7 @@ def fitted_again(
     sensors
         Those that it is the champion of; empty: all.
     """
-    span = _Trailing.of(stream, training, truth, sensors)
+    span = Taken.of(stream, training, truth, sensors)
     log = promotions(stream.name, "champion")
     alarm = (
         _alarm(stream, log, training, terms, span.arrived)
@@ -356,7 +248,7 @@ def bought_again(
             "cannot be bought on what came after",
             hint="save packages with training=readings.attrs['manifest']",
         )
-    span = _Trailing.of(stream, training, truth, sensors)
+    span = Taken.of(stream, training, truth, sensors)
     return detectors.buy_again(
         champion.detector,
         span.readings,
@@ -389,10 +281,3 @@ def _alarm(
         times[taken], sensors[taken], scores[taken], thresholds[taken], terms.rule
     )
     return alarm
-
-
-def _readings(stream: Stream, start: int, stop: int, archive: originals.Origin) -> pd.DataFrame:
-    frame = originals.readings(stream, archive, iso(start), iso(stop))
-    ready = with_derived(stream, frame)
-    ready.attrs = frame.attrs
-    return ready

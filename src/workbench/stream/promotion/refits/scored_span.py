@@ -78,20 +78,27 @@ class ScoredSpan:
         """Score of each reading, whether it is above the threshold, and why it has none."""
         n = len(self.frame)
         scores, above, why = np.full(n, np.nan), np.zeros(n, np.bool_), np.full(n, -1)
+        made: dict[str, tuple[Floats, Ints]] = {}  # the lines of a package differ in the threshold
         for position in np.unique(self.holds[self.holds >= 0]):
             package, mine = self.packages[position], self.holds == position
-            detection = batch_path(self.stream, package, self.frame)
-            scores[mine] = detection.scores[mine]
+            if package.id not in made:
+                made[package.id] = self._made_by(package)
+            scores[mine], why[mine] = (values[mine] for values in made[package.id])
             above[mine] = scores[mine] > package.threshold
-            why[mine] = unscored.codes(
-                package.detector,
-                self.frame,
-                detection,
-                sensor=self.stream.sensor,
-                time="event_time",
-                max_span_s=package.max_span_s,
-            )[mine]
         return scores, above, why
+
+    def _made_by(self, package: Package) -> tuple[Floats, Ints]:
+        """Return the score that a package gives to each reading, and why it has none."""
+        detection = batch_path(self.stream, package, self.frame)
+        why = unscored.codes(
+            package.detector,
+            self.frame,
+            detection,
+            sensor=self.stream.sensor,
+            time="event_time",
+            max_span_s=package.max_span_s,
+        )
+        return detection.scores, why
 
     @cached_property
     def alerts(self) -> pd.DataFrame:

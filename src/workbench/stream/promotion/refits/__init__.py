@@ -1,0 +1,1 @@
+"""A promoted detector over time: what it scored, whether it drifted, and what follows it."""
