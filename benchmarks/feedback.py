@@ -38,7 +38,8 @@ import pandas as pd
 
 from workbench import alerts, detectors, evaluation, plant, stream
 from workbench.stream.promotion import checks
-from workbench.stream.promotion.checks import truth_of, within_budget
+from workbench.stream.promotion.budget import within_budget
+from workbench.stream.promotion.checks import truth_of
 from workbench.stream.promotion.refits.refitting import fitted_again
 from workbench.stream.promotion_log import BEGINNING, add_package
 from workbench.times import iso

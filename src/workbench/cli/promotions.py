@@ -90,6 +90,12 @@ def promote(
 @click.option("--trailing-days", type=float, help="To fit on.  [default: as long as the champion]")
 @click.option("--if-drift", is_flag=True, help="Only if `workbench drift` is over a limit.")
 @click.option("--threshold-only", is_flag=True, help="Leave the detector; buy its threshold anew.")
+@click.option(
+    "--carry-over",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="TIMES",
+    help="So, and with what the budget has left since the fit, so many times.",
+)
 @_READINGS
 @_ANSWERS
 @_JSON
@@ -98,6 +104,7 @@ def refit(
     trailing_days: float | None,
     if_drift: bool,
     threshold_only: bool,
+    carry_over: float | None,
     readings: int | None,
     answers_until: str | None,
     as_json: bool,
@@ -107,7 +114,8 @@ def refit(
     Where the stream's gate has `labels: feedback`, what people answered is taken up. Can be run
     again and again, by cron: what is champion already is not promoted once more. With --if-drift
     the log keeps what was over its limit. With --threshold-only the package stays, and the alert
-    budget buys its threshold on what it has scored since its fit. Exit code 3 if the gate refuses.
+    budget buys its threshold on what it has scored since its fit; with --carry-over 2 the alerts
+    that were too many since then, or too few, are made up for. Exit code 3 if the gate refuses.
 
     \b
     Example:
@@ -125,6 +133,7 @@ def refit(
             name,
             reason=reason,
             threshold_only=threshold_only,
+            carry_over=carry_over,
             trailing_days=trailing_days,
             readings=readings or READINGS,
             answers_until=answers_until,

@@ -1,3 +1,4 @@
+from .alarms import MOST_ALARMED as MOST_ALARMED
 from .alarms import EpisodeRule as EpisodeRule
 from .alarms import alarm_starts as alarm_starts
 from .alarms import alarmed as alarmed
@@ -52,6 +53,9 @@ from .refits.adaptation import replay_refits as replay_refits
 from .refits.answered import Answered as Answered
 from .refits.buying import Terms as Terms
 from .refits.buying import buy_again as buy_again
+from .refits.carrying import CARRIED_SPANS as CARRIED_SPANS
+from .refits.carrying import Spent as Spent
+from .refits.carrying import spent as spent
 from .refits.changing import alarming as alarming
 from .refits.changing import since_change as since_change
 from .refits.trailing import Refit as Refit
@@ -60,6 +64,7 @@ from .refits.trailing import fit_again as fit_again
 from .refits.trailing import fit_with_threshold as fit_with_threshold
 from .specs import asks_for_alarms as asks_for_alarms
 from .specs import buys_only as buys_only
+from .specs import carries_over as carries_over
 from .specs import level_about as level_about
 from .specs import method_named as method_named
 from .specs import params_of as params_of

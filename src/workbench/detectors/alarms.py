@@ -150,6 +150,11 @@ class _Order:
         first, last = np.concatenate([edge, change]), np.concatenate([change, edge])
         return cls(rows, times[rows], np.asarray(names, dtype=object)[codes[rows]], first, last)
 
+    @property
+    def days(self) -> float:
+        """The time from each sensor's first reading to its last, summed, days."""
+        return float((self.times[self.last] - self.times[self.first]).sum()) / _DAY_MS
+
     def position(self) -> Ints:
         """Return how many readings of the same sensor stand before each."""
         at = np.arange(len(self.rows))
@@ -242,13 +247,11 @@ def threshold_for_budget(
     threshold, one endless alarm per sensor, is never the answer. It tries 64 of the scores, then 64
     between the last that fits and the first that does not, and so on down to single scores.
     """
-    levels_of = getattr(detector, "levels", None)
-    if levels_of is not None:
-        has = levels_of.has(sensors)
-        times_ms, sensors, scores = (np.asarray(x)[has] for x in (times_ms, sensors, scores))
+    can = _can_alarm(sensors, detector)
+    times_ms, sensors, scores = (np.asarray(x)[can] for x in (times_ms, sensors, scores))
     order = _Order.of(times_ms, sensors)
     scored = np.asarray(scores, dtype=np.float64)[order.rows]
-    days = float((order.times[order.last] - order.times[order.first]).sum()) / _DAY_MS
+    days = order.days
     levels = np.unique(scored[np.isfinite(scored)])[::-1]
     if len(levels) == 0 or days <= 0 or not alerts_per_sensor_day >= 0:
         raise DetectorError(
@@ -262,6 +265,26 @@ def threshold_for_budget(
         return int(_begun(on, order).sum()) <= budget and bool(on.mean() <= alarm_share)
 
     return float(levels[_last_that_fits(len(levels), fits)])
+
+
+def _can_alarm(sensors: Sequence[object] | NDArray[Any], detector: Detector | None) -> Bools:
+    """Return which readings are of a sensor that can alarm: with `level: sensor`, has a level."""
+    levels_of = getattr(detector, "levels", None)
+    if levels_of is None:
+        return np.ones(len(sensors), dtype=np.bool_)
+    has: Bools = levels_of.has(sensors)
+    return has
+
+
+def sensor_days(
+    times_ms: Ints, sensors: Sequence[object] | NDArray[Any], detector: Detector | None = None
+) -> float:
+    """Return the time that a budget is of: each sensor's from its first reading to its last, days.
+
+    The parameters are those of `threshold_for_budget`.
+    """
+    can = _can_alarm(sensors, detector)
+    return _Order.of(np.asarray(times_ms)[can], np.asarray(sensors)[can]).days
 
 
 def _last_that_fits(n: int, fits: Callable[[int], bool]) -> int:

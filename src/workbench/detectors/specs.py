@@ -239,7 +239,13 @@ def _check_policy(policy: object) -> None:
         raise DetectorError(
             f"refit is {policy!r}, expected every_h and trailing_h, or every_readings and "
             "trailing_readings, numbers > 0; and may be leave_out_alarmed, true or false, and "
-            "change_h, a number > 0; or threshold_only, true or false"
+            "change_h, a number > 0; or threshold_only, true or false, and then "
+            "carry_over, a number > 0"
+        )
+    if "carry_over" in policy and not (buys_only(policy) and "every_h" in policy):
+        raise DetectorError(
+            f"refit is {policy!r}: carry_over is of a threshold that is bought alone, by the day",
+            hint="refit: {every_h: 24, trailing_h: 168, threshold_only: true, carry_over: 2}",
         )
     asks = asks_for_alarms(policy)
     if asks and buys_only(policy):
@@ -256,7 +262,7 @@ def _is_policy(policy: Mapping[str, Any]) -> bool:
     kinds = ({"every_h", "trailing_h"}, {"every_readings", "trailing_readings"})
     return (
         all(isinstance(policy.get(name, False), bool) for name in flags)
-        and any(numbers - {"change_h"} == kind for kind in kinds)
+        and any(numbers - {"change_h", "carry_over"} == kind for kind in kinds)
         and all(type(policy[name]) in (int, float) and 0 < policy[name] < 1e9 for name in numbers)
     )
 
@@ -271,3 +277,8 @@ def asks_for_alarms(policy: Mapping[str, Any] | None) -> str:
 def buys_only(policy: Mapping[str, Any] | None) -> bool:
     """Return whether a refit policy leaves the detector as it is, and buys its threshold anew."""
     return bool((policy or {}).get("threshold_only", False))
+
+
+def carries_over(policy: Mapping[str, Any] | None) -> float:
+    """Return how many times a refit policy makes up for what a budget has left; 0: it does not."""
+    return float((policy or {}).get("carry_over", 0.0))

@@ -216,7 +216,8 @@ def test_a_policy_that_does_not_say_how_often_is_refused(policy):
     assert str(caught.value) == (
         f"refit is {policy!r}, expected every_h and trailing_h, or every_readings and "
         "trailing_readings, numbers > 0; and may be leave_out_alarmed, true or false, and "
-        "change_h, a number > 0; or threshold_only, true or false"
+        "change_h, a number > 0; or threshold_only, true or false, and then carry_over, "
+        "a number > 0"
     )
 
 

@@ -31,8 +31,8 @@ SHARED: tuple[Param, ...] = (
           choices=("none", "tail")),
     Param("calibrate_share", 0.3, "last share of the training windows, kept for that", 0.05, 0.9),
     Param("refit", None, "declared policy: {every_h, trailing_h} or {every_readings, "
-          "trailing_readings}, leave_out_alarmed, change_h, threshold_only", kind="any",
-          optional=True),
+          "trailing_readings}, leave_out_alarmed, change_h, threshold_only, carry_over",
+          kind="any", optional=True),
 )  # fmt: skip
 FEATURED: tuple[Param, ...] = (
     Param("features", "raw", f"of {', '.join(FEATURES)}; or a list; each with :readings if fewer "

@@ -15,19 +15,18 @@ import numpy as np
 import pandas as pd
 
 from workbench.arrays import Bools, Floats, Ints
-from workbench.detectors.alarms import EpisodeRule
+from workbench.detectors.alarms import MOST_ALARMED, EpisodeRule
 from workbench.detectors.choosing.choice import settled
 from workbench.detectors.fitted import Fitted
 from workbench.detectors.partition_time import arrivals_of
 from workbench.detectors.refits.buying import Terms, buy_again
-from workbench.detectors.refits.changing import alarming
+from workbench.detectors.refits.carrying import CARRIED_SPANS, spent
+from workbench.detectors.refits.changing import HOUR_MS, alarming
 from workbench.detectors.refits.trailing import Refit, fit_again
-from workbench.detectors.specs import AUTO, asks_for_alarms, buys_only, resolve
+from workbench.detectors.specs import AUTO, asks_for_alarms, buys_only, carries_over, resolve
 from workbench.detectors.windows import WindowIndex, index_windows, time_order
 from workbench.errors import DetectorError, PackageError
 from workbench.times import epoch_ms
-
-_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +60,8 @@ def replay_refits(
     ahead_ms: int | None = None,
     partition: str | None = None,
     in_event: Bools | None = None,
+    held_out_h: float = 0.0,
+    alarm_share: float = MOST_ALARMED,
     seed: int = 0,
 ) -> Adapted:
     """Return scores of a span under the refit policy of a specification.
@@ -77,7 +78,8 @@ def replay_refits(
         `change_h`: an alarm that has been on so long when a fit is due is a change, and what its
         sensor sent before is not learnt from any more. Or with `threshold_only`: then the first
         detector stays, and each further time only its threshold is bought anew, by what it has
-        scored since; where that cannot be had yet, the threshold stays too.
+        scored since; where that cannot be had yet, the threshold stays too. With `carry_over`, what
+        the budget has left since then is bought with it, so many times (`Spent`).
     frame
         Readings in arrival order where a lateness is given, else in any order.
     alerts_per_sensor_day, rule
@@ -91,6 +93,11 @@ def replay_refits(
         Readings whose clock is further ahead are left out, as `detect` does; None: none.
     in_event
         Shape (len(frame),): readings of known events. They are scored, and never learnt from.
+    held_out_h
+        What each fit knows ends so long before it: in production the days that the gate judges, or
+        what the archive has not got yet.
+    alarm_share
+        Most of the readings that buy a threshold may be under an alarm; in production the gate's.
 
     Raises
     ------
@@ -119,9 +126,14 @@ def replay_refits(
     ).left_out  # fmt: skip
     events = np.zeros(len(frame), dtype=np.bool_) if in_event is None else in_event[order]
     replay = _Replay(
-        frame, gone, events, sensor, time, Terms(alerts_per_sensor_day, rule or EpisodeRule(), seed)
+        frame,
+        gone,
+        events,
+        sensor,
+        time,
+        Terms(alerts_per_sensor_day, rule or EpisodeRule(), seed, alarm_share),
     )
-    refits = replay.run(resolved, first)
+    refits = replay.run(resolved, first, round(held_out_h * HOUR_MS))
     back = np.argsort(order)
     return Adapted(
         replay.scores[back],
@@ -151,17 +163,19 @@ class _Replay:
         for name in ("scores", "thresholds"):
             object.__setattr__(self, name, np.full(len(self.frame), np.nan))
 
-    def run(self, spec: Mapping[str, Any], first: int | None) -> list[Refit]:
+    def run(self, spec: Mapping[str, Any], first: int | None, held_out_ms: int) -> list[Refit]:
         """Fit when the policy says, and score what comes until the next time."""
         refits: list[Refit] = []
         times, fits_ms = epoch_ms(self.frame[self.time]), []
-        spans = _spans(times, spec["refit"], first)
-        stops = [row for row, _ in spans[1:]] + [len(times)]
-        for (row, trailing), stop in zip(spans, stops, strict=True):
-            trailing = trailing[~self.gone[trailing]]  # windows join across them
+        spans = _spans(times, spec["refit"], first, held_out_ms)
+        stops = [span.row for span in spans[1:]] + [len(times)]
+        for span, stop in zip(spans, stops, strict=True):
+            row = span.row
+            trailing = span.trailing[~self.gone[span.trailing]]  # windows join across them
             fits_ms.append(int(times[: row + 1].max()))  # the reading at `row` may be late
             if refits and buys_only(spec["refit"]):
-                again = self._bought(refits, trailing)
+                carried = self._carried(refits[0].detector, spec["refit"], spans[0], span)
+                again = self._bought(refits, trailing, spans[0], carried)
             else:
                 spec = self._settled(spec, trailing)
                 again = self._fitted(spec, row, trailing, refits, fits_ms)
@@ -195,17 +209,41 @@ class _Replay:
         )  # fmt: skip
         return replace(again, trained=trailing[again.trained])
 
-    def _bought(self, refits: Sequence[Refit], trailing: Ints) -> Refit:
+    def _carried(
+        self, detector: Fitted, policy: Mapping[str, Any], first: _Span, span: _Span
+    ) -> float:
+        """Return the alerts that are carried over since the first fit, where the policy asks."""
+        times, budget = carries_over(policy), self.terms.alerts_per_sensor_day
+        if not times or budget is None:
+            return 0.0
+        memory_ms = round(CARRIED_SPANS * policy["trailing_h"] * HOUR_MS)
+        begin_ms = max(first.instant_ms, span.stop_ms - memory_ms)
+        times_ms = epoch_ms(self.frame[self.time])[: span.row]
+        rows = np.flatnonzero(
+            (times_ms >= begin_ms) & (times_ms < span.stop_ms) & ~self.gone[: span.row]
+        )
+        names = self.frame[self.sensor].to_numpy()[rows]
+        above = self.scores[rows] > self.thresholds[rows]
+        return times * spent(
+            times_ms[rows], names, above, left_out=self.known[rows], rule=self.terms.rule,
+            detector=detector,
+        ).left(budget)  # fmt: skip
+
+    def _bought(
+        self, refits: Sequence[Refit], trailing: Ints, first: _Span, carried: float
+    ) -> Refit:
         """Return what is in force with its threshold bought anew, or as it is where none can be.
 
         In production such a refit is refused, and what scores the stream goes on.
         """
         if self.terms.alerts_per_sensor_day is None:
             return refits[-1]
+        span = self.frame.iloc[trailing]
+        fresh = ~np.isin(trailing, first.trailing) & (epoch_ms(span[self.time]) >= first.stop_ms)
         try:
             threshold = buy_again(
-                refits[-1].detector, self.frame.iloc[trailing], sensor=self.sensor, time=self.time,
-                terms=self.terms, left_out=self.known[trailing], fresh=trailing >= refits[0].row,
+                refits[-1].detector, span, sensor=self.sensor, time=self.time, terms=self.terms,
+                left_out=self.known[trailing], fresh=fresh, carried=carried,
             )  # fmt: skip
         except (DetectorError, PackageError):
             return refits[-1]
@@ -253,18 +291,43 @@ class _Replay:
         return self.indices[shape]
 
 
-def _spans(times: Ints, policy: Mapping[str, Any], first: int | None) -> list[tuple[int, Ints]]:
-    """Return for each fit the first row that it scores and the rows that it may be fitted on."""
-    n = len(times)
+@dataclass(frozen=True, eq=False)
+class _Span:
+    """When a fit is due, and what it may know.
+
+    Attributes
+    ----------
+    row, instant_ms
+        The first reading that it scores, and from which event time on.
+    trailing, stop_ms
+        The rows that it may be fitted on, and before which event time they end.
+    """
+
+    row: int
+    instant_ms: int
+    trailing: Ints
+    stop_ms: int
+
+
+def _spans(
+    times: Ints, policy: Mapping[str, Any], first: int | None, held_out_ms: int
+) -> list[_Span]:
+    """Return what each fit of a policy knows and scores."""
+    n, clock = len(times), np.maximum.accumulate(times)
     if "every_readings" in policy:
         every, most = int(policy["every_readings"]), int(policy["trailing_readings"])
-        starts = range(most if first is None else first, n, max(1, every))
-        return [(row, np.arange(max(0, row - most), row)) for row in starts]
-    clock = np.maximum.accumulate(times)
-    every_ms, most_ms = (int(policy[key] * _HOUR_MS) for key in ("every_h", "trailing_h"))
-    begin = times[:1].sum() + most_ms if first is None else clock[min(first, n - 1)]
+        spans = []
+        for row in range(most if first is None else first, n, max(1, every)):
+            instant = int(clock[row])
+            known = np.searchsorted(clock, instant - held_out_ms) if held_out_ms else row
+            trailing = np.arange(max(0, int(known) - most), int(known))
+            spans.append(_Span(row, instant, trailing, instant - held_out_ms))
+        return spans
+    every_ms, most_ms = (int(policy[key] * HOUR_MS) for key in ("every_h", "trailing_h"))
+    begin = times[:1].sum() + most_ms + held_out_ms if first is None else clock[min(first, n - 1)]
     spans = []
     for instant in range(int(begin), int(clock[-1]) + 1 if n else 0, max(1, every_ms)):
-        row = int(np.searchsorted(clock, instant))
-        spans.append((row, np.flatnonzero(times[:row] >= instant - most_ms)))
+        row, stop_ms = int(np.searchsorted(clock, instant)), instant - held_out_ms
+        own = (times[:row] >= stop_ms - most_ms) & (times[:row] < stop_ms)
+        spans.append(_Span(row, instant, np.flatnonzero(own), stop_ms))
     return spans

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.arrays import Bools, Floats
-from workbench.detectors.alarms import EpisodeRule, threshold_for_budget
+from workbench.detectors.alarms import MOST_ALARMED, EpisodeRule, sensor_days, threshold_for_budget
 from workbench.detectors.fitted import Fitted
 from workbench.detectors.packages import check_passable
 from workbench.detectors.refits.answered import Answered, raised
@@ -35,11 +35,14 @@ class Terms:
         When an alarm is set and reset.
     seed
         Of each fit.
+    alarm_share
+        No threshold is bought that has more of the readings that buy it under an alarm.
     """
 
     alerts_per_sensor_day: float | None
     rule: EpisodeRule
     seed: int = 0
+    alarm_share: float = MOST_ALARMED
 
 
 def bought(
@@ -52,6 +55,7 @@ def bought(
     time: str,
     alerts_per_sensor_day: float,
     rule: EpisodeRule,
+    alarm_share: float = MOST_ALARMED,
     answered: Answered | None = None,
 ) -> float:
     """Return the threshold that a budget buys by the scores of a detector.
@@ -78,6 +82,7 @@ def bought(
         scores[later],
         alerts_per_sensor_day=alerts_per_sensor_day,
         rule=rule,
+        alarm_share=alarm_share,
         detector=detector,
     )
     if answered is None:
@@ -115,6 +120,7 @@ def buy_again(
     left_out: Bools,
     fresh: Bools,
     answered: Answered | None = None,
+    carried: float = 0.0,
 ) -> float:
     """Return the threshold of a detector that stays as it is, after a trailing span.
 
@@ -135,6 +141,9 @@ def buy_again(
         Shape (len(frame),): readings after those that it was fitted on. Others count for nothing.
     answered
         What people said of the readings: as `fit_again` takes it.
+    carried
+        Alerts that the span may have on top of the budget's (below 0: that it must lack), from
+        before (`Spent.left`).
 
     Raises
     ------
@@ -154,15 +163,19 @@ def buy_again(
             f"{LEAST:.0%} must be to buy a threshold",
             hint="later, when more has come; or a shorter span",
         )
+    buys = frame[fresh]
+    days = sensor_days(epoch_ms(buys[time])[kept], buys[sensor].to_numpy()[kept], detector)
+    on_top = carried / days if days else 0.0
     threshold = bought(
         detector,
-        frame[fresh],
+        buys,
         kept=kept,
         later=kept,
         sensor=sensor,
         time=time,
-        alerts_per_sensor_day=terms.alerts_per_sensor_day,
+        alerts_per_sensor_day=max(0.0, terms.alerts_per_sensor_day + on_top),
         rule=terms.rule,
+        alarm_share=terms.alarm_share,
         answered=None if answered is None else answered.of(fresh),
     )
     check_passable(detector, threshold)

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.arrays import Bools, Ints
-from workbench.detectors.alarms import EpisodeRule
+from workbench.detectors.alarms import MOST_ALARMED, EpisodeRule
 from workbench.detectors.fitted import Fitted
 from workbench.detectors.fitting import fit_spec
 from workbench.detectors.packages import check_passable
@@ -97,6 +97,7 @@ def fit_again(
     asked: dict[str, Any] = {"sensor": sensor, "time": time, "seed": terms.seed}
     if terms.alerts_per_sensor_day is not None:
         asked |= {"alerts_per_sensor_day": terms.alerts_per_sensor_day, "rule": terms.rule}
+        asked["alarm_share"] = terms.alarm_share
         asked |= {"answered": answered}
     since = _since(spec, frame, alarm & ~left_out, fits_ms, sensor=sensor, time=time)
     try:
@@ -177,6 +178,7 @@ def fit_with_threshold(
     keep: Bools | None = None,
     alerts_per_sensor_day: float,
     rule: EpisodeRule,
+    alarm_share: float = MOST_ALARMED,
     answered: Answered | None = None,
     seed: int = 0,
 ) -> tuple[Fitted, float]:
@@ -190,7 +192,7 @@ def fit_with_threshold(
         Readings, in any order.
     keep
         Shape (len(frame),): readings to learn from and to buy by, all if left out.
-    alerts_per_sensor_day, rule
+    alerts_per_sensor_day, rule, alarm_share
         As `threshold_for_budget` takes them.
     answered
         What people said of the readings: the threshold is `raised` where that speaks for it. Of
@@ -218,7 +220,8 @@ def fit_with_threshold(
         raise _of_answers(err, int((first & kept).sum()), int(fresh.sum())) from err
     threshold = bought(
         trial, frame, kept=kept, later=kept & ~first, sensor=sensor, time=time,
-        alerts_per_sensor_day=alerts_per_sensor_day, rule=rule, answered=answered,
+        alerts_per_sensor_day=alerts_per_sensor_day, rule=rule, alarm_share=alarm_share,
+        answered=answered,
     )  # fmt: skip
     check_passable(detector, threshold)
     return detector, threshold

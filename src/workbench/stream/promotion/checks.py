@@ -337,54 +337,6 @@ def _unknown(stream: Stream) -> list[str]:
     ]
 
 
-def within_budget(stream: Stream, candidate: Judged, champion: Judged | None = None) -> Finding:
-    """Whether it would alert as seldom, and as shortly, as is wanted, outside of known events.
-
-    Where all of the span is known nobody can tell, and that is no pass. One that would do so too
-    often or too long passes where the champion does it more: to refuse it would keep the louder.
-
-    Parameters
-    ----------
-    champion
-        What it would take the place of, of the same readings; None: of nothing, or not of all.
-    """
-    most, longest = stream.gate.alerts_per_sensor_day, stream.gate.alarm_share
-    (usual, share), now = _burden(candidate), _burden(champion)
-    finding = limited("expected alerts", usual, most, _expected(candidate), "{:.3g}")
-    wanted = f"{finding.wanted}, in alarm at most {longest:.0%}"
-    if (most is not None and most < now[0] < math.inf) or longest < now[1] < math.inf:
-        wanted += f", or less than the champion's {now[0]:.3g} and {now[1]:.1%}"
-    quiet = most is None or usual <= most or usual < now[0] < math.inf
-    brief = share <= longest or share < now[1] < math.inf
-    passed = (None if most is None else True) if quiet and brief else False
-    return replace(finding, passed=passed, wanted=wanted)
-
-
-def _burden(judged: Judged | None) -> tuple[float, float]:
-    """Return alerts a day and sensor, and share in alarm; within no limit where nobody can tell."""
-    if judged is None:
-        return 0.0, 0.0
-    usual, share = judged.figures["false_alerts_per_sensor_day"], judged.figures["alarm_share"]
-    if judged.alerts_per_sensor_day is None or usual is None or share is None:
-        return math.inf, math.inf
-    return usual, share
-
-
-def _expected(judged: Judged) -> str:
-    """Return what is said of them; `{}` stands for the alerts a day and sensor."""
-    every, (usual, share) = judged.alerts_per_sensor_day, _burden(judged)
-    if every is None or share == math.inf:
-        if judged.unleveled:
-            return "not judged: what is not known is of sensors without a level"
-        return "not judged: all of it is known"
-    with_events = f" ({every:.3g} with known events)" if every > usual else ""
-    unleveled = f", {judged.unleveled:,} sensors without a level left out"
-    return (
-        f"{{:.3g}} a day and sensor{with_events}, in alarm {share:.1%} of the time"
-        f"{unleveled if judged.unleveled else ''}"
-    )
-
-
 def cost(stream: Stream, package: Package, frame: pd.DataFrame) -> Finding:
     """How long it takes to score one reading, here; the better one of two passes."""
     ready, taken = with_derived(stream, frame), []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,10 +14,9 @@ from workbench.errors import PackageError, PromotionRefused, StreamError, did_yo
 from workbench.evaluation import GroundTruth
 from workbench.runs import find
 from workbench.stream.definition.stream_file import Stream, load_stream
-from workbench.stream.promotion import checks, distributions
-from workbench.stream.promotion.changes import Changes, changes
-from workbench.stream.promotion.checks import Judged
-from workbench.stream.promotion.planted_faults import finds_planted_faults
+from workbench.stream.promotion import checks
+from workbench.stream.promotion.budget import Carried
+from workbench.stream.promotion.candidates import Candidate, changes_of, findings_of, judge_both
 from workbench.stream.promotion.proof import READINGS
 from workbench.stream.promotion.verdicts import Finding, Verdict
 from workbench.stream.promotion_log import (
@@ -36,43 +35,6 @@ from workbench.stream.span.proving import parity
 from workbench.times import Time, epoch_ms, instant_ms, iso, now_ms
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """Who is asking, for what, and what the log said then."""
-
-    stream: Stream
-    role: str
-    folder: Path
-    run: str
-    threshold: float | None
-    sensors: tuple[str, ...]
-    why: str
-    reason: str
-    log: list[Promotion]
-    truth: GroundTruth
-
-    def promotion(
-        self, package: str, effective_ms: int, *, certificate: str = "", gate: str = ""
-    ) -> Promotion:
-        return Promotion(
-            stream=self.stream.name,
-            role=self.role,
-            package=package,
-            effective_ms=effective_ms,
-            decided=now(),
-            threshold=self.threshold,
-            sensors=self.sensors,
-            why=self.why or self.reason,
-            certificate=certificate,
-            gate=gate,
-        )
-
-    @property
-    def before(self) -> list[Promotion]:
-        """The promotions of the same role."""
-        return [promotion for promotion in self.log if promotion.role == self.role]
-
-
 def promote(
     run: str | Path,
     *,
@@ -89,6 +51,7 @@ def promote(
     runs: str | Path = "runs",
     answers_until: Time = None,
     truth: GroundTruth | None = None,
+    carried: Carried | None = None,
 ) -> Promotion:
     """Let the detector of a run score a stream, if it passes the gate.
 
@@ -127,6 +90,9 @@ def promote(
         verdict names the instant.
     truth
         What is known of the span, in place of what the stream's labels say by now.
+    carried
+        Of a threshold that a `refit` with `carry_over` bought: what came before, which its budget
+        is judged by. It was bought on the readings that it is judged on, and the verdict says so.
 
     Raises
     ------
@@ -147,9 +113,9 @@ def promote(
         truth = checks.truth_of(definition, until=answers_until)
     elif answers_until is not None:
         raise StreamError("answers_until and truth are both given: what is known is known already")
-    asked = _Candidate(
+    asked = Candidate(
         definition, role, folder, str(run), threshold, tuple(sensors), even_if_worse, reason, log,
-        truth,
+        truth, carried,
     )  # fmt: skip
     moment = None if effective is None else _moment(effective)
     if moment is not None:
@@ -183,7 +149,7 @@ def _package_folder(run: str | Path, runs: str | Path) -> Path:
     raise PackageError("the run has no detector package", where=folder)
 
 
-def _loaded(asked: _Candidate) -> detectors.Package:
+def _loaded(asked: Candidate) -> detectors.Package:
     """Return the package, its golden windows scored again; a refusal if it cannot be loaded."""
     try:
         return detectors.load(asked.folder)
@@ -193,7 +159,7 @@ def _loaded(asked: _Candidate) -> detectors.Package:
         raise _refusal(verdict, verdict.write()) from error
 
 
-def _standing(asked: _Candidate, package: detectors.Package) -> Promotion | None:
+def _standing(asked: Candidate, package: detectors.Package) -> Promotion | None:
     """Return the promotion that says just this already, if it is the last one of its role."""
     for last in asked.before[-1:]:
         same = (last.package, last.threshold, last.sensors)
@@ -203,7 +169,7 @@ def _standing(asked: _Candidate, package: detectors.Package) -> Promotion | None
 
 
 def _examine(
-    asked: _Candidate,
+    asked: Candidate,
     package: detectors.Package,
     frame: pd.DataFrame | None,
     readings: int,
@@ -229,10 +195,10 @@ def _examine(
     span = (iso(int(times.min())), iso(int(times.max())))
     add_package(asked.folder, package_id=package.id)  # it may be another one by now
     named = frame[frame[stream.sensor].notna()].reset_index(drop=True)
-    judged = _judge_both(asked, package, named)
-    findings += _judged(asked, package, named, judged, opened)
+    judged = judge_both(asked, package, named)
+    findings += findings_of(asked, package, named, judged, opened)
     verdict = replace(
-        _verdict(asked, package.id, span, findings), changes=_changes(asked, judged, span)
+        _verdict(asked, package.id, span, findings), changes=changes_of(asked, judged, span)
     )
     if not verdict.passed:
         untried = Finding("parity", None, "not tried: refused already")
@@ -244,11 +210,11 @@ def _examine(
     return replace(verdict, findings=(*verdict.findings, parted)), certificate
 
 
-def _with_threshold(asked: _Candidate, package: detectors.Package) -> detectors.Package:
+def _with_threshold(asked: Candidate, package: detectors.Package) -> detectors.Package:
     return package if asked.threshold is None else replace(package, threshold=asked.threshold)
 
 
-def _of_sensors(asked: _Candidate, frame: pd.DataFrame) -> pd.DataFrame:
+def _of_sensors(asked: Candidate, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the readings of the sensors that it is for."""
     names = frame[asked.stream.sensor]
     sensors = set(names.dropna())
@@ -265,75 +231,6 @@ def _of_sensors(asked: _Candidate, frame: pd.DataFrame) -> pd.DataFrame:
             hint=did_you_mean(unknown[0], map(str, sensors)),
         )
     return frame[names.isin(asked.sensors)].reset_index(drop=True) if asked.sensors else frame
-
-
-@dataclass(frozen=True)
-class _Both:
-    """What both made of the recent span.
-
-    Attributes
-    ----------
-    alone
-        The candidate, of all its sensors.
-    shared
-        Candidate and champion, of the sensors that a champion scores; empty: there is none.
-    replaced
-        What the champion made of all that the candidate scores; None: it scores not all of it, or
-        the candidate is no champion to be.
-    """
-
-    alone: Judged
-    shared: tuple[Judged, ...]
-    replaced: Judged | None
-
-
-def _champions(asked: _Candidate) -> list[Promotion]:
-    return [promotion for promotion in asked.log if promotion.role == "champion"]
-
-
-def _judge_both(asked: _Candidate, package: detectors.Package, frame: pd.DataFrame) -> _Both:
-    stream, truth = asked.stream, asked.truth
-    mine, champions = [asked.promotion(package.id, BEGINNING)], _champions(asked)
-    shared = frame[checks.covered(stream, frame, champions)].reset_index(drop=True)
-    logs = (mine, champions) if len(shared) else ()
-    judged = tuple(checks.judge(stream, shared, log, truth) for log in logs)
-    whole = asked.role == "champion" and 0 < len(shared) == len(frame)
-    return _Both(
-        judged[0] if whole else checks.judge(stream, frame, mine, truth),
-        judged,
-        judged[1] if whole else None,
-    )
-
-
-def _changes(asked: _Candidate, both: _Both, span: tuple[str, str]) -> Changes:
-    """Return what changes; of a sensor that no champion scores, the candidate's alerts are new."""
-    champion = both.shared[1].episodes if both.shared else None
-    return changes(champion, both.alone.episodes, asked.truth, span=span)
-
-
-def _judged(
-    asked: _Candidate,
-    package: detectors.Package,
-    frame: pd.DataFrame,
-    both: _Both,
-    archive: str | originals.Origin | None,
-) -> list[Finding]:
-    stream, champions = asked.stream, _champions(asked)
-    mine = asked.promotion(package.id, BEGINNING)
-    return [
-        checks.unseen(package, frame),
-        checks.in_order(stream, frame),
-        checks.beats(stream, asked.role, both.shared or (both.alone,), asked.why),
-        checks.within_budget(stream, both.alone, both.replaced),
-        finds_planted_faults(
-            stream,
-            checks.promoted(mine),
-            checks.promoted(champions[-1]) if champions else None,
-            frame,
-        ),
-        distributions.drift(stream, package, frame, archive),
-        checks.cost(stream, package, frame),
-    ]
 
 
 def _parity(
@@ -355,9 +252,9 @@ def _parity(
 
 
 def _verdict(
-    asked: _Candidate, package: str, span: tuple[str, str], findings: Sequence[Finding]
+    asked: Candidate, package: str, span: tuple[str, str], findings: Sequence[Finding]
 ) -> Verdict:
-    champions = _champions(asked)
+    champions = asked.champions
     return Verdict(
         stream=asked.stream.name,
         role=asked.role,

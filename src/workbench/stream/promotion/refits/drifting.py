@@ -36,7 +36,8 @@ from workbench.cards import Card, HasCard
 from workbench.endpoints import home
 from workbench.errors import StreamError, WorkbenchError
 from workbench.stream.definition.stream_file import Stream, load_stream
-from workbench.stream.promotion.checks import Judged, within_budget
+from workbench.stream.promotion.budget import within_budget
+from workbench.stream.promotion.checks import Judged
 from workbench.stream.promotion.distributions import moved_by, moves, training_readings
 from workbench.stream.promotion.proof import batch_path
 from workbench.stream.promotion.refits.scored_span import DAY_MS, ScoredSpan

@@ -11,7 +11,9 @@ not learnt from, nor, where the policy says so, one under an alarm of what was p
 
 With `threshold_only`, given or in the specification, the package stays, and only the threshold is
 bought anew (`detectors.buy_again`), on what of the trailing span came after its fit: the promotion
-names the same package with another threshold, from its own instant on.
+names the same package with another threshold, from its own instant on. With `carry_over` it is
+bought with what the budget has left since then, and the span ends with the archive: the gate judges
+the budget over all that time.
 """
 
 from __future__ import annotations
@@ -30,11 +32,18 @@ from workbench.detectors import Package
 from workbench.errors import StreamError
 from workbench.evaluation import GroundTruth
 from workbench.stream.definition.stream_file import Stream, load_stream
-from workbench.stream.promotion.checks import promoted, span_ms, truth_of
+from workbench.stream.promotion.checks import promoted, truth_of
 from workbench.stream.promotion.gate import promote
 from workbench.stream.promotion.proof import READINGS, as_run, batch_path
 from workbench.stream.promotion.refits.drifting import drift
-from workbench.stream.promotion.refits.trailing import Span, Taken, readings_of, trailing_span
+from workbench.stream.promotion.refits.spending import carried_over
+from workbench.stream.promotion.refits.trailing import (
+    Span,
+    Taken,
+    fitted_until,
+    readings_of,
+    trailing_span,
+)
 from workbench.stream.promotion_log import (
     Promotion,
     find_package,
@@ -55,6 +64,7 @@ def refit(
     answers_until: Time = None,
     reason: str = "",
     threshold_only: bool = False,
+    carry_over: float | None = None,
 ) -> Promotion:
     """Fit the champion's specification on the trailing span, and promote it if the gate lets it.
 
@@ -78,6 +88,9 @@ def refit(
     threshold_only
         Leave the detector as it is, and buy its threshold alone; so it is in any case where the
         specification's `refit` says so.
+    carry_over
+        Leave the detector as it is, and buy its threshold with what the budget has left since its
+        fit, so many times. None: as the specification's `refit` says.
 
     Raises
     ------
@@ -100,18 +113,18 @@ def refit(
     champion = find_package(log[-1].package)
     truth = truth_of(definition, until=answers_until)
     opened = originals.readable(definition, archive)
-    spans = trailing_span(definition, champion, log[-1].sensors, trailing_days, opened)
+    times = detectors.carries_over(champion.spec["refit"]) if carry_over is None else carry_over
+    spans = trailing_span(
+        definition, champion, log[-1].sensors, trailing_days, opened, held_out=not times
+    )
     asked: dict[str, Any] = {"sensors": log[-1].sensors, "readings": readings, "archive": opened}
     asked["truth"] = truth  # an answer that is given meanwhile is in no package either
-    if threshold_only or detectors.buys_only(champion.spec["refit"]):
-        threshold = _buy(definition, log[-1], spans, opened, truth)
-        span = f"threshold bought on {iso(spans.start)} to {iso(spans.stop)}"
+    if times or threshold_only or detectors.buys_only(champion.spec["refit"]):
+        threshold, why, more = _bought(definition, log, spans, times, opened, truth)
+        reason = "; ".join(filter(None, [reason, why]))
+        package = store() / "packages" / champion.id
         return promote(
-            store() / "packages" / champion.id,
-            stream=definition,
-            threshold=threshold,
-            reason="; ".join(filter(None, [reason, span])),
-            **asked,
+            package, stream=definition, threshold=threshold, reason=reason, **asked, **more
         )
     place = store() / "streams" / definition.name
     with tempfile.TemporaryDirectory(prefix=".refit-", dir=place) as folder:
@@ -160,30 +173,49 @@ def _fit(
     )
 
 
-def _buy(
-    stream: Stream, promotion: Promotion, spans: Span, archive: originals.Origin,
+def _bought(
+    stream: Stream, log: Sequence[Promotion], spans: Span, times: float, archive: originals.Origin,
     truth: GroundTruth,
-) -> float:  # fmt: skip
-    champion = find_package(promotion.package)
-    if stream.threshold is not None:
+) -> tuple[float, str, dict[str, Any]]:  # fmt: skip
+    """Return the threshold that is bought alone, how, and what else the gate is to be given.
+
+    What is carried over is what came until now: then the gate has no days that the threshold does
+    not know, and is given those that it was bought on, and what came before.
+    """
+    champion, more = find_package(log[-1].package), {}
+    terms, why = _terms(stream, champion, alone=True), f"{iso(spans.start)} to {iso(spans.stop)}"
+    training = readings_of(stream, spans.start, spans.stop, archive)
+    alerts = 0.0
+    if times:
+        carried = carried_over(stream, champion, log, spans, times, terms, truth, archive)
+        start = max(spans.start, fitted_until(champion))
+        frame = originals.readings(stream, archive, iso(start), iso(spans.stop))
+        why, alerts, more = (
+            f"{why}; {carried}",
+            carried.alerts,
+            {"carried": carried, "frame": frame},
+        )
+    threshold = bought_again(
+        stream, champion, training, terms, truth, sensors=log[-1].sensors, carried=alerts
+    )
+    return threshold, f"threshold bought on {why}", more
+
+
+def _terms(stream: Stream, champion: Package, *, alone: bool = False) -> detectors.Terms:
+    if alone and stream.threshold is not None:
         raise StreamError(
             f"stream {stream.name} declares the threshold {stream.threshold:g} itself, which no "
             "promotion changes",
             hint="leave `threshold` out of the stream file",
         )
-    training = readings_of(stream, spans.start, spans.stop, archive)
-    terms = _terms(stream, champion)
-    return bought_again(stream, champion, training, terms, truth, sensors=promotion.sensors)
-
-
-def _terms(stream: Stream, champion: Package) -> detectors.Terms:
     budget = stream.gate.alerts_per_sensor_day
     if budget is None:
         raise StreamError(
             f"stream {stream.name} declares no alert budget, which its threshold comes from",
             hint="gate: {alerts_per_sensor_day: 0.3} in the stream file",
         )
-    return detectors.Terms(budget, as_run(stream, champion).rule)
+    share = min(detectors.MOST_ALARMED, stream.gate.alarm_share)
+    return detectors.Terms(budget, as_run(stream, champion).rule, alarm_share=share)
 
 
 def fitted_again(
@@ -236,18 +268,14 @@ def bought_again(
     truth: GroundTruth,
     *,
     sensors: Sequence[str] = (),
+    carried: float = 0.0,
 ) -> float:
     """Return the threshold that a champion, left as it is, has after a trailing span.
 
-    The parameters are those of `fitted_again`; of the span, what came after its fit counts.
+    The parameters are those of `fitted_again`, and `carried` as `detectors.buy_again` takes it; of
+    the span, what came after its fit counts.
     """
-    fitted = span_ms(champion.training)
-    if fitted is None:
-        raise StreamError(
-            f"package {champion.id[:16]} does not say until when it was fitted: its threshold "
-            "cannot be bought on what came after",
-            hint="save packages with training=readings.attrs['manifest']",
-        )
+    fitted_ms = fitted_until(champion)
     span = Taken.of(stream, training, truth, sensors)
     return detectors.buy_again(
         champion.detector,
@@ -255,7 +283,8 @@ def bought_again(
         sensor=stream.sensor,
         terms=terms,
         left_out=span.left_out,
-        fresh=span.times_ms >= fitted[1],
+        fresh=span.times_ms >= fitted_ms,
+        carried=carried,
         answered=span.answered,
     )
 

@@ -32,7 +32,7 @@ class Span:
 
 def trailing_span(
     stream: Stream, champion: Package, sensors: Sequence[str], trailing_days: float | None,
-    archive: originals.Origin,
+    archive: originals.Origin, *, held_out: bool = True,
 ) -> Span:  # fmt: skip
     """Return what a refit learns from: it ends where the days begin that the gate judges.
 
@@ -42,13 +42,15 @@ def trailing_span(
         Those that the champion scores; empty: all.
     trailing_days
         Its length; None: what the refit policy says, or the span that the champion was fitted on.
+    held_out
+        Whether the gate judges days that are not learnt from; if not, it ends with the archive.
 
     Raises
     ------
     StreamError
         If the archive begins later.
     """
-    days_ms = round(stream.gate.days * _DAY_MS)
+    days_ms = round(stream.gate.days * _DAY_MS) if held_out else 0
     times, names = originals.believed(stream, archive)
     stop = int(times.max()) + 1 - days_ms
     own = (times < stop) & (np.isin(names, list(sensors)) if sensors else True)
@@ -148,3 +150,21 @@ def readings_of(stream: Stream, start: int, stop: int, archive: originals.Origin
     ready = with_derived(stream, frame)
     ready.attrs = frame.attrs
     return ready
+
+
+def fitted_until(champion: Package) -> int:
+    """Return the end of the span that a champion was fitted on, epoch ms.
+
+    Raises
+    ------
+    StreamError
+        If its package does not say.
+    """
+    fitted = span_ms(champion.training)
+    if fitted is None:
+        raise StreamError(
+            f"package {champion.id[:16]} does not say until when it was fitted: its threshold "
+            "cannot be bought on what came after",
+            hint="save packages with training=readings.attrs['manifest']",
+        )
+    return fitted[1]
