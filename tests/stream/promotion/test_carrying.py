@@ -132,7 +132,7 @@ def test_the_gate_says_that_a_carried_threshold_is_judged_by_what_it_was_bought_
         "force, and 1.5 a day until the next refit, as on the readings that this one was bought "
         "by, in alarm 2.0% of that time"
     )
-    assert str(carried) == "2 alerts in 20 sensor-days since 2026-01-05T00:00:00Z, +16 carried over"
+    assert str(carried) == "2 alerts in 20 sensor-days since 2026-01-05T00:00:00.000Z, +16 carried over"
     assert (other.passed, other.found) == (
         None, "not known: nothing is labelled or answered in what is judged"
     )  # fmt: skip
