@@ -113,33 +113,35 @@ def test_a_carried_budget_is_judged_since_the_fit_and_until_the_next(
     plant = replace(plant, gate=replace(plant.gate, alerts_per_sensor_day=0.5))
     carried = Carried(1_767_571_200_000, detectors.Spent(alerts, 20.0), 9.0, next_days=2.0)
 
-    found = within_carried(
+    finding = within_carried(
         plant, judged(*candidate), carried, None if champion is None else judged(*champion)
     )
 
-    assert found.passed is passed
-    assert found.wanted == "at most 0.5, in alarm at most 10%; or no more than the champion"
+    assert finding.passed is passed
+    assert finding.wanted == "at most 0.5, in alarm at most 10%; or no more than the champion"
 
 
 def test_the_gate_says_that_a_carried_threshold_is_judged_by_what_it_was_bought_on(plant):
     carried = Carried(1_767_571_200_000, detectors.Spent(2, 20.0), 16.0, next_days=2.0)
 
     alerts = within_carried(plant, judged(1.5, 0.02), carried)
-    other = same_detector(plant, [judged(1.5, 0.02), judged(0.5, 0.02)])
+    unlabelled = same_detector(plant, [judged(1.5, 0.02), judged(0.5, 0.02)])
+    labelled = same_detector(plant, [judged(1.5, 0.02, events=2), judged(0.5, 0.02, events=2)])
 
     assert alerts.found == (
         "0.227 a day and sensor since 2026-01-05T00:00Z: 2 in 20 sensor-days, by the thresholds in "
         "force, and 1.5 a day until the next refit, as on the readings that this one was bought "
         "by, in alarm 2.0% of that time"
     )
-    assert str(carried) == "2 alerts in 20 sensor-days since 2026-01-05T00:00:00.000Z, +16 carried over"
-    assert (other.passed, other.found) == (
-        None, "not known: nothing is labelled or answered in what is judged"
-    )  # fmt: skip
-    assert other.wanted == (
-        "the same detector: its alert budget decides; champion: f1 0 (0 of 0 events, 3 false "
-        "alerts)"
+    assert (
+        str(carried)
+        == "2 alerts in 20 sensor-days since 2026-01-05T00:00:00.000Z, +16 carried over"
     )
+    assert (unlabelled.passed, labelled.passed) == (None, None)
+    assert unlabelled.found == "not known: nothing is labelled or answered in what is judged"
+    assert unlabelled.wanted == "the same detector: its alert budget decides"
+    assert labelled.found == "f1 0 (0 of 2 events, 3 false alerts)"
+    assert labelled.wanted == f"{unlabelled.wanted}; champion: {labelled.found}"
 
 
 @pytest.mark.flink
@@ -162,11 +164,11 @@ def test_a_carried_threshold_goes_through_gate_and_log_without_a_label(store, pl
         r"2026-01-\S+Z, -\S+ carried over",
         bought.why,
     )
-    found = {finding.check: finding for finding in verdict(bought).findings}
-    assert found["expected alerts"].passed
-    assert found["parity"].passed
-    assert found["not worse than the champion"].passed is None
-    assert found["judged on unseen data"].found.endswith(
+    findings = {finding.check: finding for finding in verdict(bought).findings}
+    assert findings["expected alerts"].passed
+    assert findings["parity"].passed
+    assert findings["not worse than the champion"].passed is None
+    assert findings["judged on unseen data"].found.endswith(
         "its threshold was bought on these readings"
     )
     assert refit(plant, readings=4_000) == bought  # the same archive and log buy the same

@@ -59,7 +59,8 @@ def trailing_span(
     if start < first - _DAY_MS:
         raise StreamError(
             f"the archive begins at {iso(first)}, the trailing span at {iso(start)}",
-            hint="a shorter one (--trailing-days), or fewer days in the stream file's gate",
+            hint="a shorter one (--trailing-days)"
+            + (", or fewer days in the stream file's gate" if held_out else ""),
         )
     return Span(start, stop)
 
