@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from workbench.cli.evaluation import evaluate as command
 from workbench.cli.evaluation import nab
-from workbench.detectors import EpisodeRule, episodes, replay_refits
+from workbench.detectors import EpisodeRule, choose, episodes, replay_refits, resolve
 from workbench.errors import EvaluationError
 from workbench.evaluation import evaluate, joined, read_labels, read_series, recall_at
 from workbench.times import iso, now_ms
@@ -139,6 +139,20 @@ def test_rule_and_budget_of_the_file_are_judged_and_an_option_goes_before(folder
         assert figures["alerts"]["alerts"] == report.alerts
         assert figures["alerts"] != plain["alerts"]
     assert result.stderr == ""
+
+
+def test_what_buys_the_threshold_of_auto_is_what_auto_chose_for_the_readings_judged(folder):
+    labels = read_labels(folder / "labels.csv")
+    frame = frames(folder)[0].assign(flow=lambda table: np.sin(np.arange(len(table)) / 9))
+    cut = len(frame) // 2
+    chosen = choose(resolve({"name": "auto"}), frame[:cut], sensor="sensor").spec
+
+    by_name, by_spec = (
+        evaluate(spec, frame, labels, sensor="sensor") for spec in ({"name": "auto"}, chosen)
+    )
+
+    assert by_name.threshold == by_spec.threshold
+    np.testing.assert_array_equal(by_name.scores, by_spec.scores)
 
 
 def test_with_a_refit_policy_threshold_and_alarms_are_those_of_the_replay(folder):

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.arrays import Bools, Floats, Objects
+from workbench.arrays import Bools, Floats, Ints, Objects
 from workbench.detectors import (
     EpisodeRule,
     before_instant,
+    choose,
     replay_refits,
     resolve,
     threshold_for_budget,
@@ -114,13 +115,11 @@ def evaluate(
     begin, end = timestamps(np.array([times[cut], times.max() + 1]))
     price = alerts_per_sensor_day if false_per_sensor_day is None else false_per_sensor_day
     terms = Terms(labels, (begin, end), rule, price)
-    trial = before_instant(times, int(cut * TRIAL))
-    asked: Any = {
-        "sensor": sensor, "time": time, "alerts_per_sensor_day": alerts_per_sensor_day,
-        "rule": rule, "seed": seed,
-    }  # fmt: skip
-    scores, thresholds = _scores(spec, ordered, (trial, cut), names, **asked)
-    bought, rows = slice(trial, cut), []
+    scores, thresholds = priced_scores(
+        spec, ordered, cut, sensor=sensor, time=time, alerts_per_sensor_day=alerts_per_sensor_day,
+        rule=rule, seed=seed,
+    )  # fmt: skip
+    bought, rows = slice(trial_end(times, cut), cut), []
     for name, known_nothing in floor_scores(len(times), seed=seed).items():
         price_of_floor = threshold_for_budget(
             times[bought], names[bought], known_nothing[bought],
@@ -162,11 +161,15 @@ def all_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
     return rows
 
 
-def _scores(
+def trial_end(times_ms: Ints, cut: int) -> int:
+    """Return how many readings, by time, a trial knows of those before `cut`: the rest buys."""
+    return before_instant(times_ms, int(cut * TRIAL))
+
+
+def priced_scores(
     spec: Mapping[str, Any],
     frame: pd.DataFrame,
-    stages: tuple[int, int],
-    names: Objects,
+    cut: int,
     *,
     sensor: str,
     time: str,
@@ -174,21 +177,45 @@ def _scores(
     rule: EpisodeRule,
     seed: int,
 ) -> tuple[Floats, Floats]:
-    """Return scores of the readings after the second stage, and the threshold in force at each."""
-    trial, cut = stages
+    """Return the scores of all readings but the first, and the threshold in force at each.
+
+    Parameters
+    ----------
+    spec
+        `auto` is chosen once, on the first readings, so that what buys the threshold is what runs.
+    frame
+        Readings in order of time.
+    cut
+        The first so many are learnt from, and buy the threshold out of sample.
+
+    Returns
+    -------
+    scores, thresholds
+        Shape (len(frame) - cut,).
+
+    Raises
+    ------
+    EvaluationError
+        If nothing is left to learn from.
+    DetectorError
+        If a fit is refused, or no threshold is to be had.
+    """
     asked: Any = {"sensor": sensor, "time": time, "seed": seed}
     budget: Any = {"alerts_per_sensor_day": alerts_per_sensor_day, "rule": rule}
     if resolve(spec)["refit"] is not None:
         adapted = replay_refits(spec, frame, first=cut, **budget, **asked)
         return adapted.scores[cut:], adapted.thresholds[cut:]
+    if spec["name"] == "auto":
+        spec = choose(resolve(spec), frame[:cut], **asked).spec
+    times = epoch_ms(frame[time])
+    trial = trial_end(times, cut)
     past = causal_scores(spec, frame[:cut], learn=trial, **asked)
     scores = causal_scores(spec, frame, learn=cut, **asked)[cut:]
     bought = np.arange(trial, cut)
+    names = frame[sensor].astype(str).to_numpy(dtype=object)
     if spec.get("level") is not None:
         bought = bought[_can_alarm(names[bought], past[bought])]
-    threshold = threshold_for_budget(
-        epoch_ms(frame[time])[bought], names[bought], past[bought], **budget
-    )
+    threshold = threshold_for_budget(times[bought], names[bought], past[bought], **budget)
     return scores, np.full(len(scores), threshold)
 
 
