@@ -11,7 +11,7 @@ from IPython.core.formatters import DisplayFormatter
 
 from workbench import broker, desk, detectors, plant
 from workbench.desk.following import Tails
-from workbench.desk.watching import _against
+from workbench.desk.watching import _against, _in_alarm
 from workbench.services.connector import POSITIONING
 from workbench.stream import parse_stream
 
@@ -82,6 +82,25 @@ def test_the_challenger_is_held_against_the_champion_by_sensor_and_time():
     assert _against(champion, challenger) == {
         "would alert": 3, "where the champion does": 2, "alone": 1, "missing": 1
     }  # fmt: skip
+
+
+def test_one_alert_that_does_not_end_is_not_quiet():
+    """As long as closed ones lasted, and since when the oldest open one does."""
+    alerts = pd.DataFrame(
+        [
+            ("2026-01-05T00:00Z", "2026-01-05T02:30Z", "closed"),
+            ("2026-01-05T04:00Z", None, "open"),
+            ("2026-01-05T05:00Z", None, "open"),
+            ("2026-01-05T06:00Z", "2026-01-05T06:30Z", "closed"),
+        ],
+        columns=["start", "stop", "status"],
+    )
+    for name in ("start", "stop"):
+        alerts[name] = pd.to_datetime(alerts[name], utc=True)
+
+    assert _in_alarm(alerts) == "3.0 h of closed alerts, open since 2026-01-05 04:00:00 UTC"
+    assert _in_alarm(alerts[alerts["status"] == "closed"]) == "3.0 h of closed alerts"
+    assert _in_alarm(alerts[:0]) is None
 
 
 @pytest.mark.pulsar

@@ -167,6 +167,7 @@ class Watch(HasCard):
             "heartbeat": self._pulse() if self.stream.heartbeat and self._looked else None,
             "since watched": {name: count for name, count in self.beats.items() if count},
             "alerts": f"{len(champion)}, {_open(champion)} of them open",
+            "in alarm": _in_alarm(champion),
             "passed over": f"{self.strange:,} messages of its topics that are no alerts"
             if self.strange
             else None,
@@ -211,6 +212,18 @@ def _clock(at_s: float) -> str:
 
 def _open(alerts: pd.DataFrame) -> int:
     return int((alerts["status"] == "open").sum())
+
+
+def _in_alarm(alerts: pd.DataFrame) -> str | None:
+    """Return how long alerts lasted, and since when the oldest open one does: few are not quiet."""
+    if not len(alerts):
+        return None
+    still = alerts["status"] == "open"
+    lasted = (alerts["stop"] - alerts["start"])[~still].dt.total_seconds().sum()
+    parts = [f"{lasted / 3600:,.1f} h of closed alerts"]
+    if still.any():
+        parts.append(f"open since {alerts['start'][still].min():%Y-%m-%d %H:%M:%S} UTC")
+    return ", ".join(parts)
 
 
 def _beat(content: dict[str, Any]) -> dict[str, Any]:
