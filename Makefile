@@ -11,6 +11,10 @@ CORE_TESTS := tests/core tests/archive tests/detectors tests/evaluation tests/fi
 # of bytes alone, which no library of today's reads: `quick` has them
 CORE_IGNORED := $(addprefix --ignore=tests/,archive/values/test_budget.py archive/format/test_damage.py archive/format/test_small_lz4.py detectors/test_hostile_packages.py)
 
+# public labelled sets, which are no part of this project
+SHARED := ../shared/data
+NAB := $(or $(WORKBENCH_NAB),$(SHARED)/nab)
+
 # what `quick` leaves out; `core` leaves out all but what starts an S3 stand-in
 LIVE := pulsar or flink or notebook or slow or server
 
@@ -76,9 +80,21 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-leaderboard: setup  ## NAB's tables and figures, as notebooks/60_leaderboard reports them
+# SETS=FOLDER: labelled series, or folders of them, as `workbench benchmark` takes them
+leaderboard: setup  ## labelled sets (61_benchmark; SETS=FOLDER for yours) and NAB (60_leaderboard), a report for each
+ifdef SETS
+	$(BIN)/workbench benchmark $(SETS) --report
+else ifneq ($(wildcard $(SHARED)/multivariate),)
+	$(BIN)/workbench train notebooks/61_benchmark.ipynb -f params/61_benchmark.yaml
+else
+	@echo "make leaderboard: there is no folder $(SHARED)/multivariate, so no sets beside NAB are judged; name some: SETS=FOLDER"
+endif
+ifneq ($(wildcard $(NAB)/labels),)
 	$(BIN)/workbench train notebooks/60_leaderboard.ipynb -f params/60_leaderboard-vus_pr.yaml
 	$(BIN)/workbench train notebooks/60_leaderboard.ipynb -f params/60_leaderboard-nab.yaml
+else
+	@echo "make leaderboard: there is no NAB in $(NAB), so it is not judged; say where it is: WORKBENCH_NAB=FOLDER"
+endif
 
 lab: setup
 	$(BIN)/workbench lab

@@ -1,6 +1,8 @@
 """Public labelled sets in their own formats, judged causally beside floors that refuse nothing."""
 
 import json
+import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,8 +11,18 @@ import pytest
 from click.testing import CliRunner
 
 from workbench.cli.evaluation import benchmark as command
+from workbench.detectors import EpisodeRule, episodes, fit_with_threshold, score_readings
 from workbench.errors import EvaluationError
-from workbench.evaluation import LabelledSeries, auc_pr, benchmark, causal_scores, read_folder
+from workbench.evaluation import (
+    LabelledSeries,
+    auc_pr,
+    benchmark,
+    causal_scores,
+    labelled_sets,
+    read_folder,
+)
+from workbench.evaluation.benchmark import _Asked
+from workbench.times import epoch_ms
 
 SPEC = {"knn": {"name": "knn", "window": 4}}
 
@@ -74,20 +86,78 @@ def test_a_folder_with_a_labels_file_has_times_and_sensors(tmp_path):
     assert list(outcome.refused) == ["m3.csv"]
 
 
+def test_a_folder_of_folders_is_several_sets_each_with_its_own_share(tsb, tmp_path_factory):
+    sets = tmp_path_factory.mktemp("sets")
+    (sets / "toys").symlink_to(tsb)
+    (sets / "pumps").mkdir()
+    (sets / "papers").mkdir()
+    times = pd.date_range("2026-01-05", periods=600, freq="min", tz="UTC")
+    readings().assign(event_time=times).to_csv(sets / "pumps" / "m1.csv", index=False)
+    event = f"m1,{times[450].isoformat()},{times[465].isoformat()}\n"
+    (sets / "pumps" / "labels.csv").write_text(f"sensor,start,stop\n{event}")
+
+    outcome = benchmark(SPEC, sets, learn={"pumps": 0.6})
+
+    alone = benchmark(SPEC, sets / "pumps", learn=0.6)
+    both = {row["series"] for row in outcome.rows}
+    assert both == {"pumps/m1", "toys/001_Toy_id_1_tr_300_1st_450"}
+    assert list(outcome.refused) == ["toys/002_Flat_id_1_tr_300_1st_450"]
+    assert [row["vus_pr"] for row in outcome.rows if row["series"] == "pumps/m1"] == [
+        row["vus_pr"] for row in alone.rows
+    ]
+    assert labelled_sets(sets / "pumps") == {"pumps": sets / "pumps"}
+    with pytest.raises(EvaluationError) as refused:
+        benchmark(SPEC, sets, learn={"pump": 0.6})
+    assert str(refused.value) == (
+        "a share to learn from is of 'pump', no set here\n  did you mean 'pumps'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("shares", "learnt"),
+    [((), 300), (("0.6",), 360), (("0.6", "{set}=0.7"), 420), (("{set}=0.7", "0.6"), 420)],
+)
+def test_a_share_is_of_all_sets_or_of_one(tmp_path, tmp_path_factory, shares, learnt):
+    """A fault right after what is learnt from is judged; one before it is not."""
+    times = pd.date_range("2026-01-05", periods=600, freq="min", tz="UTC")
+    readings().assign(event_time=times).to_csv(tmp_path / "m1.csv", index=False)
+    spec = tmp_path_factory.mktemp("spec") / "near.yaml"
+    spec.write_text("detector: {name: knn, window: 4}\n")
+    asked = [str(tmp_path), "--json", "--spec", str(spec)]
+    for share in shares:
+        asked += ["--learn", share.replace("{set}", tmp_path.name)]
+    outcomes = []
+    for row in (learnt - 1, learnt):
+        span = f"{times[row].isoformat()},{(times[row] + pd.Timedelta(seconds=1)).isoformat()}"
+        (tmp_path / "labels.csv").write_text(f"sensor,start,stop\nm1,{span}\n")
+        outcomes.append(CliRunner().invoke(command, asked).exit_code)
+    assert outcomes == [1, 0]
+
+
+@pytest.mark.parametrize("share", ["half", "1", "toys=0", "nan"])
+def test_a_share_that_is_none_is_refused(tsb, share):
+    result = CliRunner().invoke(command, [str(tsb), "--learn", share])
+
+    assert result.exit_code == 2
+    assert "is no share, expected one between 0 and 1" in result.output
+
+
 def test_later_readings_change_no_earlier_score(tsb):
     whole = next(iter(read_folder(tsb)))
     assert isinstance(whole, LabelledSeries)
     changed = whole.frame.copy()
     changed.loc[500:, ["a", "b"]] *= 7
-    from workbench.evaluation.benchmark import _scores
-
+    asked = _Asked(SPEC, 1 / 7, EpisodeRule(), 0)
+    times = epoch_ms(whole.frame["event_time"])
     early, late = (
-        _scores(SPEC, LabelledSeries("x", frame, whole.wrong, whole.learn), 0)
-        for frame in (whole.frame, changed)
+        {**asked._detectors(series), **asked._floors(series, times)}
+        for series in (whole, replace(whole, frame=changed))
     )
 
-    for name, scores in early.items():
-        np.testing.assert_array_equal(scores[:500], late[name][:500])
+    assert len(early) == 5
+    for name, (scores, thresholds) in early.items():
+        np.testing.assert_array_equal(scores[:200], late[name][0][:200])
+        np.testing.assert_array_equal(thresholds, late[name][1])
 
 
 def test_a_refit_policy_is_followed_not_passed_over(tsb):
@@ -121,7 +191,7 @@ def test_what_only_calls_have_is_refused(tsb, tmp_path_factory, key):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        (None, "", "there are no CSV files\n  in {folder}"),
+        (None, "", "there are no CSV files, and no folders of any\n  in {folder}"),
         ("a.csv", "a,b\n1,2\n", "the last column is 'b', expected 'Label'\n  in {folder}/a.csv*"),
     ],
 )
@@ -131,3 +201,72 @@ def test_what_is_no_labelled_folder_is_refused(tmp_path, name, text, message):
     with pytest.raises(EvaluationError) as refused:
         benchmark(SPEC, tmp_path)
     assert str(refused.value).startswith(message.format(folder=tmp_path).removesuffix("*"))
+
+
+def hourly(folder, name, *, noisy_from=None, events=((800, 810),)):
+    """Write 1,200 hours of a machine that is quiet, with events, and louder from some hour on."""
+    rng = np.random.default_rng(len(name))
+    values = rng.normal(size=1200)
+    if noisy_from is not None:
+        values[noisy_from:] *= 6
+    for start, stop in events:
+        values[start:stop] += 12
+    times = pd.date_range("2026-01-05", periods=1200, freq="h", tz="UTC")
+    pd.DataFrame({"event_time": times, "a": values}).to_csv(folder / f"{name}.csv", index=False)
+    spans = [(times[start].isoformat(), times[stop].isoformat()) for start, stop in events]
+    return [f"{name},{start},{stop}" for start, stop in spans]
+
+
+def test_alarms_are_told_at_a_threshold_that_was_bought_before(tmp_path):
+    lines = hourly(tmp_path, "calm") + hourly(tmp_path, "loud", noisy_from=700)
+    (tmp_path / "labels.csv").write_text("\n".join(["sensor,start,stop", *lines]) + "\n")
+    rule = EpisodeRule(1, 1, 2)
+
+    outcome = benchmark(
+        {"near": {"name": "robust_z", "window": 1}}, tmp_path, alerts_per_sensor_day=0.5, rule=rule
+    )
+
+    calm = next(series for series in read_folder(tmp_path) if series.name == "calm")
+    fitted, threshold = fit_with_threshold(
+        {"name": "robust_z", "window": 1, "channels": ["a"]}, calm.frame[: calm.learn],
+        sensor="sensor", alerts_per_sensor_day=0.5, rule=rule,
+    )  # fmt: skip
+    later = calm.frame[calm.learn :]
+    alerts = episodes(
+        epoch_ms(later["event_time"]), later["sensor"].to_numpy(),
+        score_readings(fitted, later, sensor="sensor"), threshold, rule,
+    )  # fmt: skip
+    worth = {judged.series: judged for judged in outcome.judged if judged.detector == "near"}
+    assert worth["calm"].report.alerts == len(alerts)
+    assert worth["calm"].report.found == 1
+    assert worth["calm"].kept(0.5) == 1
+    assert worth["loud"].report.alarm_share > 0.1
+    assert worth["loud"].kept(0.5) == 0
+    assert math.isnan(worth["calm"].kept(0.01))  # a quarter of an alert in these 25 days
+    own = outcome.alarms().set_index("detector").loc["near"]
+    assert (own["events"], own["budget_kept"], own["often_in_alarm"]) == (2, 0.5, 0.5)
+    together = worth["calm"].pointwise + worth["loud"].pointwise
+    assert own["f1_pointwise"] == together.f1
+    assert {"alarm_share", "f1_pointwise"} <= outcome.rows[0].keys()
+
+
+def test_rule_and_budget_are_those_of_the_files_which_may_not_differ(tmp_path, tmp_path_factory):
+    lines = hourly(tmp_path, "calm")
+    (tmp_path / "labels.csv").write_text("\n".join(["sensor,start,stop", *lines]) + "\n")
+    folder = tmp_path_factory.mktemp("specs")
+    detector = "detector: {name: robust_z, window: 1}\n"
+    (folder / "a.yaml").write_text(f"{detector}alarm_m: 2\nalerts_per_sensor_day: 0.2\n")
+    (folder / "b.yaml").write_text(f"{detector}alarm_m: 3\nalerts_per_sensor_day: 0.2\n")
+    asked = [str(tmp_path), "--json", "--spec", str(folder / "a.yaml")]
+
+    alone = CliRunner().invoke(command, asked)
+    both = CliRunner().invoke(command, [*asked, "--spec", str(folder / "b.yaml")])
+
+    direct = benchmark(
+        {"a": {"name": "robust_z", "window": 1}}, tmp_path, alerts_per_sensor_day=0.2,
+        rule=EpisodeRule(m=2),
+    )  # fmt: skip
+    mine = [row for row in json.loads(alone.stdout)["alarms"] if row["detector"] == "a"]
+    assert mine[0]["f1_pointwise"] == direct.alarms().set_index("detector").loc["a", "f1_pointwise"]
+    assert both.exit_code == 2
+    assert "the files differ in alarm_k, n, m" in both.output

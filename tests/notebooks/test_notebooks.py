@@ -9,10 +9,13 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from workbench import runs
+from workbench.cli.evaluation import benchmark
 from workbench.errors import RunError
 
 ROOT = Path(__file__).parents[2]
@@ -212,6 +215,35 @@ def test_leaderboard_ranks_a_detector_above_the_floors(store):
     assert run.metrics["nab_low_fn"] > 0
     assert run.metrics["nab_standard_low"] <= run.metrics["nab_standard"]
     assert run.metrics["nab_standard"] <= run.metrics["nab_standard_high"]
+
+
+@pytest.mark.notebook
+def test_a_benchmark_of_own_sets_is_a_page_that_says_who_is_refused(store, tmp_path):
+    rng = np.random.default_rng(2)
+    times = pd.date_range("2026-01-05", periods=800, freq="min", tz="UTC")
+    lines = ["sensor,start,stop"]
+    for name in ("m1", "m2"):
+        wave = np.sin(np.arange(800) / 9) + 0.1 * rng.normal(size=800)
+        wave[600:620] += 2
+        pd.DataFrame({"event_time": times, "a": wave, "b": rng.normal(size=800)}).to_csv(
+            tmp_path / f"{name}.csv", index=False
+        )
+        lines.append(f"{name},{times[600].isoformat()},{times[620].isoformat()}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "m3.csv").write_text("a,b\n1,2\n")
+    spec = tmp_path / "near.yaml"
+    spec.write_text("detector: {name: knn, window: 4}\n")
+    asked = [str(tmp_path), "--spec", str(spec), "--report", "--json", "--store", str(store)]
+
+    result = CliRunner().invoke(benchmark, asked)
+
+    assert result.exit_code == 1, result.output
+    figures = json.loads(result.stdout)
+    assert (figures["series"], figures["refused"], figures["quiet"]) == (2, 1, 0)
+    assert figures["vus_pr"] > 2 * figures["vus_pr_random"]
+    page = Path(figures["report"]).read_text()
+    assert "m3.csv" in page
+    assert "windowed_pca" in page
 
 
 @pytest.mark.notebook

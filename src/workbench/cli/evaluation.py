@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from workbench.cli.waiting import tell_wait
 from workbench.errors import WorkbenchError
 
 if TYPE_CHECKING:
@@ -175,18 +176,38 @@ def evaluate(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 @click.option(
-    "--learn", default=0.5, show_default=True, help="Share to learn from, where a set does not say."
+    "--learn",
+    "shares",
+    multiple=True,
+    metavar="SHARE",
+    help="Share to learn from, where a set does not say; SET=SHARE of one set.  [default: 0.5]",
+)
+@click.option(
+    "--alerts-per-sensor-day",
+    type=float,
+    help="The budget that buys thresholds.  [default: the files', else one a week]",
 )
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One object.")
+@click.option("--report", is_flag=True, help="A page instead, of a run of 61_benchmark.")
+@click.option("--store", default="runs", show_default=True, help="Where that run is kept.")
 def benchmark(
-    folder: Path, spec_files: tuple[Path, ...], learn: float, seed: int, as_json: bool
+    folder: Path,
+    spec_files: tuple[Path, ...],
+    shares: tuple[str, ...],
+    alerts_per_sensor_day: float | None,
+    seed: int,
+    as_json: bool,
+    report: bool,
+    store: str,
 ) -> None:
     """Judge detectors on a folder of labelled series, causally, beside floors of a page each.
 
     FOLDER is the Numenta benchmark, CSV files in the format of TSB-AD, or CSV files with
-    `event_time` and a `labels.csv`. Figures are means over series with 95 % intervals; series that
-    are refused are told at the end, with exit code 1.
+    `event_time` and a `labels.csv`; or it holds folders of such. Figures are means over series with
+    95 % intervals, of scores and of the alarms at a threshold that was fixed before; then what the
+    alarms of all series come to. Series that are refused are told at the end, with exit code 1. Of
+    a file `detector`, `alarm_k`, `alarm_n`, `alarm_m` and `alerts_per_sensor_day` are read.
 
     \b
     Example:
@@ -194,21 +215,92 @@ def benchmark(
     """
     from workbench import evaluation
 
-    specs = {file.stem: _read(file).detector for file in spec_files}
+    presets = {file.stem: _read(file, *_RULE, _BUDGET) for file in spec_files}
+    specs = {name: dict(preset.detector) for name, preset in presets.items()}
+    specs = specs or {"auto": {"name": "auto"}}
+    rule = _common({name: preset.rule for name, preset in presets.items()}, "alarm_k, n, m")
+    if alerts_per_sensor_day is None:
+        budgets = {name: preset.alerts_per_sensor_day for name, preset in presets.items()}
+        written = _common(budgets, _BUDGET)
+        alerts_per_sensor_day = 1 / 7 if written is None else written
+    learn = _shares(shares, evaluation.labelled_sets(folder))
+    if report:
+        terms = {"alerts_per_sensor_day": alerts_per_sensor_day, "seed": seed}
+        if rule is not None:
+            terms |= {name: getattr(rule, name[-1]) for name in _RULE}
+        asked = {"sets": str(folder.absolute()), "candidates": specs, "learn": learn, **terms}
+        _page(asked, store=store, as_json=as_json)
+        return
     result = evaluation.benchmark(
-        specs or {"auto": {"name": "auto"}}, folder, learn=learn, seed=seed,
-        progress=lambda name: click.echo(name, err=True),
+        specs, folder, learn=learn, alerts_per_sensor_day=alerts_per_sensor_day, rule=rule,
+        seed=seed, progress=lambda name: click.echo(name, err=True),
     )  # fmt: skip
     board, figures = (
         make(result.rows, seed=seed) for make in (evaluation.leaderboard, evaluation.summary)
     )
+    alarms = result.alarms()
     if as_json:
         refused = {name: str(error) for name, error in result.refused.items()}
-        document = {"leaderboard": _records(board), "figures": _records(figures)}
-        click.echo(json.dumps({**document, "quiet": result.quiet, "refused": refused}))
+        document: dict[str, Any] = {
+            "leaderboard": _records(board), "figures": _records(figures)
+        }  # fmt: skip
+        document |= {"alarms": _records(alarms), "quiet": result.quiet, "refused": refused}
+        click.echo(json.dumps(document))
     else:
-        click.echo(figures.to_string(index=False, float_format="{:.3f}".format, na_rep="-"))
+        for table in (figures, alarms):
+            click.echo(table.to_string(index=False, float_format="{:.3f}".format, na_rep="-"))
+            click.echo()
+    if result.quiet:
+        click.echo(f"no labelled reading to judge: {', '.join(result.quiet)}", err=True)
     _tell_refused(result.refused)
+
+
+def _shares(shares: tuple[str, ...], sets: Mapping[str, Path]) -> dict[str, float]:
+    """Return the share of each set to learn from: of its own, or of all."""
+    from workbench.evaluation import LEARN
+
+    every, of_sets = LEARN, {}
+    for text in shares:
+        name, _, share = text.rpartition("=")
+        if name:
+            of_sets[name] = _share(share)
+        else:
+            every = _share(share)
+    return {**dict.fromkeys(sets, every), **of_sets}
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if 0 < share < 1:
+        return share
+    raise click.BadParameter(
+        f"{text!r} is no share, expected one between 0 and 1", param_hint="--learn"
+    )
+
+
+_Term = TypeVar("_Term")
+
+
+def _common(terms: Mapping[str, _Term], what: str) -> _Term | None:
+    """Return what all files say, None without any; a table is under one rule and budget."""
+    if len(set(terms.values())) > 1:
+        raise click.UsageError(f"the files differ in {what}: {dict(terms)}")
+    return next(iter(terms.values()), None)
+
+
+def _page(params: Mapping[str, Any], *, store: str, as_json: bool) -> None:
+    """Run the notebook, and tell its figures and where its report is."""
+    from workbench import desk, runs
+
+    tell_wait("61_benchmark: some ten seconds a series, longer where they are long or wide")
+    run = runs.train(desk.tour_notebook("61_benchmark"), params, store=store, force=True)
+    figures = {**run.metrics, "report": str(run.path / "report.html")}
+    click.echo(json.dumps(figures) if as_json else _lines(figures))
+    if run.metrics["refused"]:
+        raise SystemExit(1)
 
 
 def _tell_refused(refused: Mapping[str, WorkbenchError]) -> None:

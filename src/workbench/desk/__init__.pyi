@@ -11,6 +11,7 @@ from .starters import new as new
 from .starters import remarks as remarks
 from .tour import copy_sample as copy_sample
 from .tour import copy_tour as copy_tour
+from .tour import tour_notebook as tour_notebook
 from .tuning import Tuning as Tuning
 from .tuning import tune as tune
 from .watching import Watch as Watch

@@ -33,6 +33,19 @@ def copy_tour() -> list[Path]:
     return _copy(_files(_SAMPLE + _TOUR))
 
 
+def tour_notebook(name: str) -> Path:
+    """Return a notebook of the tour: the project's, or where it has none the package's own.
+
+    Parameters
+    ----------
+    name
+        Without `.ipynb`.
+    """
+    path = Path("notebooks", f"{name}.ipynb")
+    here = project() / path
+    return here if here.is_file() else _origin() / path
+
+
 def _origin() -> Path:
     """Return where they are: in a wheel inside the package, in a clone at its top."""
     package = Path(__file__).parents[1]
@@ -67,4 +80,4 @@ def _differs(path: Path, content: bytes) -> bool:
     return path.exists() and not (path.is_file() and path.read_bytes() == content)
 
 
-__all__ = ["copy_sample", "copy_tour"]
+__all__ = ["copy_sample", "copy_tour", "tour_notebook"]

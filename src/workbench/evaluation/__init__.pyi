@@ -1,3 +1,4 @@
+from .benchmark import LEARN as LEARN
 from .benchmark import Benchmark as Benchmark
 from .benchmark import benchmark as benchmark
 from .budget import AtBudget as AtBudget
@@ -11,6 +12,7 @@ from .events import EventReport as EventReport
 from .events import event_report as event_report
 from .events import joined as joined
 from .labelled_folders import LabelledSeries as LabelledSeries
+from .labelled_folders import labelled_sets as labelled_sets
 from .labelled_folders import read_folder as read_folder
 from .labelled_series import Evaluation as Evaluation
 from .labelled_series import all_rows as all_rows

@@ -8,22 +8,86 @@ of 64 readings leave), a page of numpy each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from workbench.arrays import Floats
-from workbench.detectors import look
-from workbench.errors import EvaluationError, WorkbenchError
-from workbench.evaluation.causal import causal_scores
+from workbench.arrays import Bools, Floats, Ints
+from workbench.detectors import (
+    MOST_ALARMED,
+    EpisodeRule,
+    alarmed,
+    episodes,
+    look,
+    threshold_for_budget,
+)
+from workbench.errors import EvaluationError, WorkbenchError, did_you_mean
 from workbench.evaluation.curves import DEFAULT_PERIOD, auc_pr, vus_pr
-from workbench.evaluation.labelled_folders import LabelledSeries, read_folder
+from workbench.evaluation.events import EventReport, event_report, joined
+from workbench.evaluation.labelled_folders import LabelledSeries, labelled_sets, read_folder
+from workbench.evaluation.labelled_series import priced_scores, trial_end
 from workbench.evaluation.ranking import floor_scores
+from workbench.evaluation.scorecard import Pointwise
+from workbench.times import epoch_ms, timestamps
 
+LEARN = 0.5  # share of the readings to learn from, where nobody says
+DAY_S = 86_400
 _LONG = 64  # readings of a window of the PCA
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What a detector is worth on one series.
+
+    Attributes
+    ----------
+    detector, series
+        Their names in the tables.
+    vus_pr, auc_pr
+        Of the scores.
+    report, pointwise
+        Of the alarms at a threshold that an alert budget bought before.
+    """
+
+    detector: str
+    series: str
+    vus_pr: float
+    auc_pr: float
+    report: EventReport
+    pointwise: Pointwise
+
+    @property
+    def row(self) -> dict[str, object]:
+        """The figures of this series, for `leaderboard` and `summary`."""
+        return {
+            "detector": self.detector,
+            "series": self.series,
+            "vus_pr": self.vus_pr,
+            "auc_pr": self.auc_pr,
+            "recall": self.report.recall,
+            "false_alerts_per_sensor_day": self.report.false_alerts_per_sensor_day,
+            "alarm_share": self.report.alarm_share,
+            "f1_pointwise": self.pointwise.f1,
+        }
+
+    def kept(self, budget: float) -> float:
+        """Return 1 where false alerts are within a factor 2 of a budget, else 0.
+
+        Of the time outside of labelled events. NaN where that is so short that the budget allows
+        less than half an alert in it.
+        """
+        days = self.report.time.usual_s / DAY_S
+        if budget * days < 0.5:  # then one alert is more than twice the budget
+            return math.nan
+        return float(budget / 2 <= self.report.false_alerts / days <= 2 * budget)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,24 +96,63 @@ class Benchmark:
 
     Attributes
     ----------
-    rows
-        For `leaderboard` and `summary`: `detector`, `series`, `vus_pr`, `auc_pr`.
+    judged
+        Of each series and detector. Of several sets a series is called `set/series`.
     refused
-        Why others have no row, by series.
+        Why others are not judged, by series.
     quiet
         Series without a labelled reading to judge, where no figure exists.
+    alerts_per_sensor_day
+        The budget that bought the thresholds.
     """
 
-    rows: list[dict[str, object]]
+    judged: list[Judged]
     refused: Mapping[str, WorkbenchError]
     quiet: tuple[str, ...]
+    alerts_per_sensor_day: float
+
+    @property
+    def rows(self) -> list[dict[str, object]]:
+        """For `leaderboard` and `summary`: a row for each detector and series."""
+        return [judged.row for judged in self.judged]
+
+    def alarms(self) -> pd.DataFrame:
+        """Return what the alarms of each detector are worth over all series, a row for each.
+
+        Returns
+        -------
+        table
+            `detector`; `events` and those `found`; `false_alerts_per_sensor_day`; `budget_kept`,
+            share of the series whose false alerts are within a factor 2 of the budget (NaN: all
+            are too short to say); `often_in_alarm`, share of the series that are under an alarm in
+            more than a tenth of the time outside of events; `f1_pointwise` of all readings.
+        """
+        names = dict.fromkeys(judged.detector for judged in self.judged)
+        return pd.DataFrame([self._alarms_of(name) for name in names])
+
+    def _alarms_of(self, detector: str) -> dict[str, object]:
+        own = [judged for judged in self.judged if judged.detector == detector]
+        report = joined([judged.report for judged in own])
+        kept = np.array([judged.kept(self.alerts_per_sensor_day) for judged in own])
+        often = [judged.report.alarm_share > MOST_ALARMED for judged in own]
+        return {
+            "detector": detector,
+            "events": report.events,
+            "found": report.found,
+            "false_alerts_per_sensor_day": report.false_alerts_per_sensor_day,
+            "budget_kept": float(np.nanmean(kept)) if np.isfinite(kept).any() else math.nan,
+            "often_in_alarm": float(np.mean(often)),
+            "f1_pointwise": reduce(add, (judged.pointwise for judged in own)).f1,
+        }
 
 
 def benchmark(
     specs: Mapping[str, Mapping[str, Any]],
     folder: str | Path,
     *,
-    learn: float = 0.5,
+    learn: float | Mapping[str, float] = LEARN,
+    alerts_per_sensor_day: float = 1 / 7,
+    rule: EpisodeRule | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Benchmark:
@@ -61,21 +164,29 @@ def benchmark(
         By their name in the table. One that names no channels takes all that move; one with a
         `refit` policy is fitted again as that says.
     folder
-        As `read_folder` tells them apart.
+        One set, as `read_folder` tells them apart, or a folder of sets; from the project's folder,
+        if it is not here.
     learn
-        Share to learn from, where the set does not say.
+        Share to learn from, where the set itself does not say; or that of each set, by its name
+        (`LEARN` of those that have none).
+    alerts_per_sensor_day, rule
+        The budget that buys the threshold of each detector and floor, on the last third of what is
+        learnt from; and when an alarm is set and reset. A series without times has a reading a
+        second, 86,400 a day.
     progress
         Is told the name of each series before it is judged.
 
     Raises
     ------
     EvaluationError
-        If there is no series, or none has a labelled reading.
+        If there is no series, none has a labelled reading, or a share is of a set that is not
+        there.
     """
-    rows: list[dict[str, object]] = []
+    asked = _Asked(specs, alerts_per_sensor_day, rule or EpisodeRule(), seed)
+    judged: list[Judged] = []
     refused: dict[str, WorkbenchError] = {}
     quiet: list[str] = []
-    for series in read_folder(folder, learn=learn):
+    for series in _all_series(labelled_sets(folder), learn):
         if not isinstance(series, LabelledSeries):
             name, refused[name] = series
             continue
@@ -85,62 +196,140 @@ def benchmark(
         if progress is not None:
             progress(series.name)
         try:
-            rows += _judged(specs, series, seed)
+            judged += asked.judged(series)
         except WorkbenchError as err:
             refused[series.name] = err
-    if not rows:
+    if not judged:
         raise next(iter(refused.values()), EvaluationError("no series has a labelled reading"))
-    return Benchmark(rows, refused, tuple(quiet))
+    return Benchmark(judged, refused, tuple(quiet), alerts_per_sensor_day)
 
 
-def _judged(
-    specs: Mapping[str, Mapping[str, Any]], series: LabelledSeries, seed: int
-) -> list[dict[str, object]]:
-    scores = _scores(specs, series, seed)
-    wrong = series.wrong[series.learn :]
-    return [
-        {
-            "detector": name,
-            "series": series.name,
-            "vus_pr": vus_pr(wrong, found[series.learn :], buffer=DEFAULT_PERIOD),
-            "auc_pr": auc_pr(wrong, found[series.learn :]),
-        }
-        for name, found in scores.items()
-    ]
+def _all_series(
+    sets: Mapping[str, Path], learn: float | Mapping[str, float]
+) -> Iterator[LabelledSeries | tuple[str, WorkbenchError]]:
+    """Yield the series of some sets, as `read_folder` does; of several, with their set's name."""
+    shares = learn if isinstance(learn, Mapping) else dict.fromkeys(sets, learn)
+    for name in sorted(shares.keys() - sets.keys()):
+        hint = did_you_mean(name, sets)
+        raise EvaluationError(f"a share to learn from is of {name!r}, no set here", hint=hint)
+    for name, path in sets.items():
+        prefix = f"{name}/" if len(sets) > 1 else ""
+        for series in read_folder(path, learn=shares.get(name, LEARN)):
+            if isinstance(series, LabelledSeries):
+                yield replace(series, name=prefix + series.name)
+            else:
+                yield prefix + series[0], series[1]
 
 
-def _scores(
-    specs: Mapping[str, Mapping[str, Any]], series: LabelledSeries, seed: int
-) -> dict[str, Floats]:
-    """Return the scores of the floors and of each specification, all fitted on the first part."""
-    scores = floor_scores(len(series.frame), seed=seed)
-    training = series.frame[: series.learn]
-    kept = look(training, sensor="sensor", time="event_time").kept
-    scores["robust_z"] = _robust_z(series, kept)
-    windowed = {
-        "name": "reconstruction", "window": min(_LONG, max(2, series.learn // 8)),
-        "missing": "fill", "sample": 2000,
-    }  # fmt: skip
-    for name, spec in {"windowed_pca": windowed, **specs}.items():
-        wanted = dict(spec) if spec.get("channels") or spec.get("name") == "auto" else {
-            **spec, "channels": list(kept),
-        }  # fmt: skip
-        scores[name] = causal_scores(
-            wanted, series.frame, learn=series.learn, sensor="sensor", seed=seed
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is asked of each series."""
+
+    specs: Mapping[str, Mapping[str, Any]]
+    alerts_per_sensor_day: float
+    rule: EpisodeRule
+    seed: int
+
+    def judged(self, series: LabelledSeries) -> list[Judged]:
+        """Return what each detector is worth on a series, the floors first."""
+        times_ms, cut = epoch_ms(series.frame["event_time"]), series.learn
+        outcomes = {**self._floors(series, times_ms), **self._detectors(series)}
+        begin, end = timestamps(np.array([times_ms[cut], times_ms.max() + 1]))
+        return [
+            self._worth(name, series, times_ms[cut:], *outcome, span=(begin, end))
+            for name, outcome in outcomes.items()
+        ]
+
+    def _worth(
+        self,
+        detector: str,
+        series: LabelledSeries,
+        times_ms: Ints,
+        scores: Floats,
+        thresholds: Floats,
+        *,
+        span: tuple[pd.Timestamp, pd.Timestamp],
+    ) -> Judged:
+        wrong = series.wrong[series.learn :]
+        sensors = np.full(len(scores), series.name, dtype=object)
+        beyond = scores - thresholds  # > 0 is the same as >, to the last bit
+        alerts = episodes(times_ms, sensors, beyond, 0.0, self.rule)
+        alarm = alarmed(times_ms, sensors, beyond > 0, self.rule)
+        events = _events(series.name, times_ms, wrong)
+        return Judged(
+            detector,
+            series.name,
+            vus_pr(wrong, scores, buffer=DEFAULT_PERIOD),
+            auc_pr(wrong, scores),
+            event_report(alerts, events, span=span, sensors=[series.name]),
+            Pointwise.of(alarm, wrong),
         )
-    return scores
+
+    def _floors(self, series: LabelledSeries, times_ms: Ints) -> dict[str, tuple[Floats, Floats]]:
+        """Return scores and thresholds of what knows nothing, and of `robust_z`."""
+        cut = series.learn
+        trial = trial_end(times_ms, cut)
+        kept = self._kept(series)
+        pairs = {
+            name: (scores, scores)
+            for name, scores in floor_scores(len(times_ms), seed=self.seed).items()
+        }
+        pairs["robust_z"] = (_robust_z(series, kept, trial), _robust_z(series, kept, cut))
+        return {
+            name: (scores[cut:], np.full(len(times_ms) - cut, self._price(series, times_ms, past)))
+            for name, (past, scores) in pairs.items()
+        }
+
+    def _price(self, series: LabelledSeries, times_ms: Ints, past: Floats) -> float:
+        bought = slice(trial_end(times_ms, series.learn), series.learn)
+        sensors = np.full(len(times_ms), series.name, dtype=object)
+        return threshold_for_budget(
+            times_ms[bought], sensors[bought], past[bought],
+            alerts_per_sensor_day=self.alerts_per_sensor_day, rule=self.rule,
+        )  # fmt: skip
+
+    def _detectors(self, series: LabelledSeries) -> dict[str, tuple[Floats, Floats]]:
+        """Return scores and thresholds of the windowed PCA and of each specification."""
+        windowed = {
+            "name": "reconstruction", "window": min(_LONG, max(2, series.learn // 8)),
+            "missing": "fill", "sample": 2000,
+        }  # fmt: skip
+        kept = list(self._kept(series))
+        outcomes = {}
+        for name, spec in {"windowed_pca": windowed, **self.specs}.items():
+            has_channels = spec.get("channels") or spec.get("name") == "auto"
+            outcomes[name] = priced_scores(
+                spec if has_channels else {**spec, "channels": kept},
+                series.frame, series.learn, sensor="sensor", time="event_time",
+                alerts_per_sensor_day=self.alerts_per_sensor_day, rule=self.rule, seed=self.seed,
+            )  # fmt: skip
+        return outcomes
+
+    def _kept(self, series: LabelledSeries) -> tuple[str, ...]:
+        """Return the channels that move while it is learnt from."""
+        return look(series.frame[: series.learn], sensor="sensor", time="event_time").kept
 
 
-def _robust_z(series: LabelledSeries, kept: tuple[str, ...]) -> Floats:
+def _events(name: str, times_ms: Ints, wrong: Bools) -> pd.DataFrame:
+    """Return the runs of labelled readings as events, from the first to just after the last."""
+    edges = np.diff(wrong.astype(np.int8), prepend=0, append=0)
+    first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
+    spans = {"start": timestamps(times_ms[first]), "stop": timestamps(times_ms[last] + 1)}
+    return pd.DataFrame({"sensor": name, **spans})
+
+
+def _robust_z(series: LabelledSeries, kept: tuple[str, ...], learn: int) -> Floats:
     """Return the deviations of the worst channel; where most readings are equal, of the standard.
 
     Written out, as it must refuse nothing.
     """
     values = series.frame[list(kept)].to_numpy(dtype=np.float64, na_value=np.nan)
-    learnt = values[: series.learn]
-    median = np.nanmedian(learnt, axis=0)
-    spread = np.nanmedian(np.abs(learnt - median), axis=0)
-    deviation = np.nanstd(learnt, axis=0)
+    learnt = values[:learn]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a channel may begin after that
+        median = np.nanmedian(learnt, axis=0)
+        spread = np.nanmedian(np.abs(learnt - median), axis=0)
+        deviation = np.nanstd(learnt, axis=0)
     spread = np.where(spread > 0, spread, np.where(deviation > 0, deviation, 1.0))
     scores: Floats = np.nan_to_num(np.abs(values - median) / spread).max(axis=1)
     return scores

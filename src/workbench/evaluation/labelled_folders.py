@@ -5,6 +5,8 @@
   which decides nothing), and `_tr_N_` in the name: the first N readings are learnt from.
 - any other: CSV files, also gzipped, with a column `event_time`, and `labels.csv` with `sensor`,
   `start`, `stop`; the file's name is the sensor.
+
+A folder of such folders is several sets.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.arrays import Bools
+from workbench.endpoints import located
 from workbench.errors import EvaluationError, WorkbenchError
 from workbench.evaluation.labelled_series import read_one
 from workbench.evaluation.labels import labelled, read_labels
@@ -48,6 +51,39 @@ class LabelledSeries:
     learn: int
 
 
+def labelled_sets(folder: str | Path) -> dict[str, Path]:
+    """Return the sets of labelled series in a folder, by name: itself, or its folders that are.
+
+    Raises
+    ------
+    EvaluationError
+        If there is no such folder, or no set in it.
+    """
+    folder = located(folder)
+    if not folder.is_dir():
+        raise EvaluationError("there is no such folder", where=folder)
+    if _is_set(folder):
+        return {folder.absolute().name: folder}
+    inner = sorted(path for path in folder.iterdir() if path.is_dir())
+    sets = {path.name: path for path in inner if _is_set(path)}
+    if not sets:
+        raise EvaluationError("there are no CSV files, and no folders of any", where=folder)
+    return sets
+
+
+def _is_set(folder: Path) -> bool:
+    return _is_nab(folder) or bool(_series_files(folder))
+
+
+def _is_nab(folder: Path) -> bool:
+    return (folder / "labels" / "combined_windows.json").is_file()
+
+
+def _series_files(folder: Path) -> list[Path]:
+    names = sorted(path for path in folder.iterdir() if path.name.endswith((".csv", ".csv.gz")))
+    return [path for path in names if path.name != "labels.csv"]
+
+
 def read_folder(
     folder: str | Path, *, learn: float = 0.5
 ) -> Iterator[LabelledSeries | tuple[str, WorkbenchError]]:
@@ -64,11 +100,10 @@ def read_folder(
         If there are no series.
     """
     folder = Path(folder)
-    if (folder / "labels" / "combined_windows.json").is_file():
+    if _is_nab(folder):
         yield from _of_nab(folder)
         return
-    names = sorted(path for path in folder.iterdir() if path.name.endswith((".csv", ".csv.gz")))
-    files = [path for path in names if path.name != "labels.csv"]
+    files = _series_files(folder)
     if not files:
         raise EvaluationError("there are no CSV files", where=folder)
     labels = read_labels(folder / "labels.csv") if (folder / "labels.csv").is_file() else None
