@@ -105,7 +105,10 @@ def test_a_missing_reading_is_of_no_state_and_a_window_of_none_has_no_score():
         ({"steady": {**STEADY, "splits": []}}, "steady is {'channel': 'current_a', 'splits': []}"),
         ({"steady": {**STEADY, "splits": [2, 2]}}, "steady is "),
         ({"steady": {**STEADY, "splits": [float("nan")]}}, "steady is "),
+        ({"steady": {**STEADY, "splits": [float("inf")]}}, "steady is "),
+        ({"steady": {**STEADY, "splits": [10**400]}}, "steady is "),
         ({"steady": {**STEADY, "splits": [True]}}, "steady is "),
+        ({"steady": {"channel": ["current_a"], "splits": [2]}}, "steady is "),
         ({"steady": {**STEADY, "for_s": 9}}, "steady is "),
         ({"steady": "current_a"}, "steady is 'current_a', expected channel, "),
         (

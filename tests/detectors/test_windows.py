@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.detectors import late, score_readings, sliding_windows
+from workbench.detectors import (
+    EpisodeRule,
+    episodes,
+    epoch_ms,
+    fit,
+    late,
+    score_readings,
+    sliding_windows,
+)
 from workbench.errors import DetectorError, WorkbenchError
 
 # Slow, obvious twins: one reading at a time.
@@ -122,6 +130,32 @@ def test_a_reading_of_no_sensor_is_in_no_window():
     scores = score_readings(Newest(), frame, sensor="pump", time="t")
 
     np.testing.assert_array_equal(scores, [np.nan, np.nan, np.nan, 3])
+
+
+def test_sensors_that_are_one_up_to_a_zero_are_two(readings):
+    names = {name: f"a\0{name}" for name in readings["pump"].unique()}
+    frame = readings.assign(pump=readings["pump"].map(names))
+    asked = {"sensor": "pump", "channels": ["flow"], "window": 3, "time": "event_time"}
+
+    plain, odd = sliding_windows(readings, **asked), sliding_windows(frame, **asked)
+
+    assert len(names) > 1
+    np.testing.assert_array_equal(odd.rows, plain.rows)
+    np.testing.assert_array_equal(odd.values, plain.values)
+    spec = {"name": "robust_z", "window": 3, "channels": ["flow"], "level": "sensor"}
+    detectors_of = [fit(spec, each, sensor="pump") for each in (readings, frame)]
+    scores, odd_scores = (
+        score_readings(detector, each, sensor="pump")
+        for detector, each in zip(detectors_of, (readings, frame), strict=True)
+    )
+    np.testing.assert_array_equal(odd_scores, scores)
+    limit = float(np.nanquantile(scores, 0.8))
+    alerts = [
+        episodes(epoch_ms(each["event_time"]), each["pump"], scores, limit, EpisodeRule())
+        for each in (readings, frame)
+    ]
+    assert len(alerts[0]) > 0
+    assert alerts[0]["sensor"].map(names).tolist() == alerts[1]["sensor"].tolist()
 
 
 TEXT = pd.Series(["a"]).dtype  # object, of pandas 3 str

@@ -45,6 +45,17 @@ def test_a_sensor_without_labels_is_not_judged():
     assert leaderboard(rows)["series"].tolist() == [2, 2, 2]
 
 
+def test_a_sensor_whose_name_has_a_zero_at_its_end_is_another():
+    other = {"a": "a", "b": "a\0", "c": "x" * 1_000_000}
+    named = np.array([other[name] for name in SENSORS.tolist()], dtype=object)
+    scores = np.random.default_rng(0).random(len(TIMES))
+
+    rows = judge("any", TIMES, named, scores, LABELS, buffer=8)
+
+    assert [row["series"] for row in rows] == ["a"]
+    assert rows[0]["auc_pr"] == judge("any", TIMES, SENSORS, scores, LABELS, buffer=8)[0]["auc_pr"]
+
+
 def test_the_order_of_readings_does_not_matter():
     scores = np.random.default_rng(5).random(len(TIMES))
     mixed = np.random.default_rng(6).permutation(len(TIMES))

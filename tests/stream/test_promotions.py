@@ -119,6 +119,17 @@ def test_the_later_promotion_of_a_sensor_holds():
     assert found.tolist() == [0, 0, 1, 2]
 
 
+def test_a_sensor_with_a_zero_at_its_end_and_one_of_a_megabyte_are_two_of_their_own():
+    log = [_promotion("all", BEGINNING), _promotion("one", 0, sensors=("pump-2", "pump-3\0"))]
+    names = ["pump-2", "pump-2\0", "pump-3", "pump-3\0", "x" * 1_000_000] * 20_000
+    sensors = np.array(names, dtype=object)  # as numpy's own texts they would take 400 GB
+
+    positions = in_force(log, sensors, np.full(len(names), 1))
+
+    assert positions[:5].tolist() == [1, 0, 0, 1, 0]
+    assert positions.sum() == 40_000
+
+
 def test_a_package_is_found_by_the_start_of_its_id(store, package_folder):
     added = add_package(package_folder)
 

@@ -28,6 +28,8 @@ from .explaining import guilty as guilty
 from .fitted import Fitted as Fitted
 from .leveling.levels import Levels as Levels
 from .leveling.naming import checked_names as checked_names
+from .leveling.naming import of_sensors as of_sensors
+from .leveling.naming import sensor_codes as sensor_codes
 from .leveling.naming import sensor_names as sensor_names
 from .methods.seasons import with_clock as with_clock
 from .methods.table import catalogue as catalogue

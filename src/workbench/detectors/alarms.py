@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from workbench.arrays import Bools, Floats, Ints
 from workbench.detectors.contract import Detector
+from workbench.detectors.leveling.naming import sensor_codes
 from workbench.errors import DetectorError
 
 _DAY_MS = 86_400_000
@@ -142,7 +143,7 @@ class _Order:
     @classmethod
     def of(cls, times_ms: Ints, sensors: Sequence[object] | NDArray[Any]) -> _Order:
         times = np.asarray(times_ms, dtype=np.int64)
-        codes, names = pd.factorize(np.asarray(sensors, dtype=object))
+        codes, names = sensor_codes(sensors)
         order = np.lexsort((times, codes))
         rows = order[codes[order] >= 0]  # a reading of no sensor belongs to no alarm
         change = np.diff(codes[rows]) != 0
@@ -312,7 +313,7 @@ def budget_interval(
 ) -> tuple[float, float]:
     """Return the 95 % interval of `threshold_for_budget`, by a bootstrap over sensor-days."""
     times = np.asarray(times_ms, dtype=np.int64)
-    codes = pd.factorize(np.asarray(sensors, dtype=object))[0] * 100_000 + times // _DAY_MS
+    codes = sensor_codes(sensors)[0] * 100_000 + times // _DAY_MS
     blocks = pd.Series(np.arange(len(times))).groupby(codes).indices
     days = [np.asarray(rows, dtype=np.int64) for rows in blocks.values()]
     rng, thresholds = np.random.default_rng(seed), []

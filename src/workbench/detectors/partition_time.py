@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from workbench.arrays import Bools, Ints
 from workbench.compiled import compiled
+from workbench.detectors.leveling.naming import sensor_codes
 from workbench.errors import DetectorError, did_you_mean
 from workbench.times import epoch_ms as epoch_ms  # part of the face
 
@@ -138,7 +139,7 @@ def arrivals(
     """
     limits = _bounds_ms(lateness_ms, ahead_ms)
     times = np.asarray(times_ms, dtype=np.int64)
-    codes = pd.factorize(np.asarray(sensors, dtype=object))[0].astype(np.int64)
+    codes = sensor_codes(sensors)[0].astype(np.int64)
     parts = np.zeros(len(times), np.int64) if partition is None else _codes(partition)
     order = np.argsort(parts, kind="stable")
     bounds = np.flatnonzero(np.diff(parts[order], prepend=-1, append=-1))
@@ -257,8 +258,7 @@ def partition_order(frame: pd.DataFrame, partition: str | None = None) -> Ints:
     rows = np.arange(len(frame))
     if parts is None or (np.diff(parts) >= 0).all():
         return rows
-    order: Ints = np.argsort(parts, kind="stable")
-    return order
+    return np.asarray(np.argsort(parts, kind="stable"), dtype=np.int64)
 
 
 def source_partitions(frame: pd.DataFrame, partition: str | None = None) -> Ints | None:

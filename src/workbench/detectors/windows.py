@@ -17,7 +17,7 @@ import pandas as pd
 
 from workbench.arrays import Bools, Floats, Ints, Objects
 from workbench.detectors.contract import Detector, score_windows
-from workbench.detectors.leveling.naming import checked_names
+from workbench.detectors.leveling.naming import checked_names, sensor_codes
 from workbench.detectors.leveling.states import States
 from workbench.detectors.partition_time import arrivals_of, check_columns
 from workbench.errors import DetectorError
@@ -116,7 +116,7 @@ class WindowIndex:
 def interval_s(frame: pd.DataFrame, *, sensor: str, time: str) -> float:
     """Return the median time from a reading of a sensor to its next; 0 where there is none."""
     check_columns(frame, [sensor, time])
-    codes, _ = pd.factorize(frame[sensor])
+    codes, _ = sensor_codes(frame[sensor])
     times = epoch_ms(frame[time])
     order = np.lexsort((times, codes))
     steps_ms = np.diff(times[order])[np.diff(codes[order]) == 0]
@@ -142,7 +142,7 @@ def time_order(frame: pd.DataFrame, *, sensor: str, time: str) -> Ints:
     array([3, 1, 2, 0])
     """
     check_columns(frame, [sensor, time])
-    codes, sensors = pd.factorize(frame[sensor])
+    codes, sensors = sensor_codes(frame[sensor])
     names = np.array([str(name) for name in sensors], dtype=object)
     rank = np.empty(len(names) + 1, dtype=np.int64)
     rank[np.argsort(names, kind="stable")] = np.arange(len(names))
@@ -175,7 +175,7 @@ def index_windows(
         Column of the name by which a level is looked up; None: that of the sensor.
     """
     check_columns(frame, [sensor, time, *channels])
-    codes, _ = pd.factorize(frame[sensor])
+    codes, _ = sensor_codes(frame[sensor])
     usable = codes >= 0 if keep is None else (codes >= 0) & keep
     kept = np.flatnonzero(usable)
     times = epoch_ms(frame[time])[kept]

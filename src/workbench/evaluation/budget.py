@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.arrays import Bools, Floats, Ints, Objects
-from workbench.detectors import EpisodeRule, alarm_starts, episodes
+from workbench.detectors import EpisodeRule, alarm_starts, episodes, of_sensors
 from workbench.errors import EvaluationError
 from workbench.evaluation.events import DAY_MS, EventReport, event_report, within
 from workbench.times import epoch_ms
@@ -66,11 +66,7 @@ def recall_at(
     chosen, rule = sorted(set(names)), rule or EpisodeRule()
     start_ms, stop_ms = (int(bound) for bound in epoch_ms(pd.Series(span, dtype=object)))
     most = false_per_sensor_day * len(chosen) * (stop_ms - start_ms) / DAY_MS
-    counts = (
-        (times_ms >= start_ms)
-        & (times_ms < stop_ms)
-        & np.isin(np.asarray(sensors, dtype=str), chosen)
-    )
+    counts = (times_ms >= start_ms) & (times_ms < stop_ms) & of_sensors(sensors, chosen)
     inside = _inside(times_ms, sensors, within(labels, chosen, start_ms, stop_ms))
     levels, most_found, best = thresholds_worth_trying(finite), -1, float(finite.max())
     started = alarm_starts(times_ms, sensors, scores, levels, rule)

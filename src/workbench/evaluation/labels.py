@@ -118,7 +118,8 @@ def by_name(sensors: ArrayLike) -> Objects:
 
     It is the rule of the job, whose sensors are texts.
     """
-    return np.array([*sensor_names(pd.Series(np.asarray(sensors))), None], dtype=object)[:-1]
+    values = pd.Series(np.asarray(sensors, dtype=object)).infer_objects()
+    return np.array([*sensor_names(values), None], dtype=object)[:-1]
 
 
 def labelled(times_ms: ArrayLike, sensors: ArrayLike, labels: pd.DataFrame) -> Bools:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from workbench.arrays import Floats
 from workbench.errors import EvaluationError
 from workbench.evaluation.curves import DEFAULT_PERIOD, auc_pr, vus_pr
-from workbench.evaluation.labels import labelled
+from workbench.evaluation.labels import by_name, labelled
 from workbench.metrics import direction
 
 HEADLINE = "vus_pr"
@@ -45,7 +45,7 @@ def judge(
     buffer
         See `vus_pr`; the same for all detectors of a table.
     """
-    times, names = np.asarray(times_ms, dtype=np.int64), np.asarray(sensors).astype(str)
+    times, names = np.asarray(times_ms, dtype=np.int64), by_name(sensors)
     values = np.asarray(scores, dtype=np.float64)
     wrong = labelled(times, names, labels)
     rows: list[dict[str, object]] = []

@@ -26,7 +26,15 @@ from pyspark.sql.types import DoubleType, LongType, StructField, StructType, Tim
 
 from workbench import files
 from workbench.arrays import Bools, Floats, Ints
-from workbench.detectors import Package, episodes, load, load_with_bytes, save, score_readings
+from workbench.detectors import (
+    Package,
+    episodes,
+    load,
+    load_with_bytes,
+    save,
+    score_readings,
+    sensor_codes,
+)
 from workbench.errors import DetectorError
 from workbench.spark.lateness import with_lateness
 from workbench.spark.ordering import (
@@ -223,7 +231,7 @@ def _sensors(
         sensors = _column(batch, scoring.sensor)
         kind = sensors.type
         times_ms = _column(batch, TIME_MS).to_numpy()
-        codes, names = pd.factorize(sensors.to_pandas(integer_object_nulls=True))
+        codes, names = sensor_codes(sensors.to_pandas(integer_object_nulls=True))
         for code in pd.unique(codes[~left_out & (codes >= 0)]):
             rows = (codes == code) & ~left_out
             if held and names[code] != name:

@@ -262,6 +262,6 @@ def in_force(log: Iterable[Promotion], sensors: Objects, times_ms: Ints) -> Ints
     for position, promotion in enumerate(log):
         holds = times_ms >= promotion.effective_ms
         if promotion.sensors:
-            holds &= np.isin(sensors.astype(str), promotion.sensors)
+            holds[holds] = detectors.of_sensors(sensors[holds], promotion.sensors)
         positions[holds] = position
     return positions

@@ -195,6 +195,20 @@ def test_a_specification_without_a_policy_is_not_replayed(readings):
     )
 
 
+def test_a_policy_that_refits_without_end_is_refused_before_the_first_fit(readings):
+    policy = {"every_h": 1e-9, "trailing_h": 1}
+    far = readings.copy()
+    far.loc[len(far) - 1, "event_time"] += np.timedelta64(365, "D")
+
+    with pytest.raises(DetectorError) as caught:
+        detectors.replay_refits(SPEC | {"refit": policy}, far, **ASKED)
+
+    assert str(caught.value) == (
+        "the refit policy asks for 3.16e+10 fits of this span, at most 1,000,000\n"
+        "  a longer every_h, or more every_readings"
+    )
+
+
 @pytest.mark.parametrize(
     "policy",
     [

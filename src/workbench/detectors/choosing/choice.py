@@ -29,6 +29,7 @@ from workbench.detectors.choosing.series import CLOCKS, Series, look
 from workbench.detectors.choosing.trial import Held, Trial, agreement, precision, rarity
 from workbench.detectors.fitted import Fitted, filled
 from workbench.detectors.fitting import fit_spec
+from workbench.detectors.leveling.naming import sensor_codes
 from workbench.detectors.leveling.states import states_of
 from workbench.detectors.specs import AUTO, resolve
 from workbench.detectors.windows import index_windows, numbers, time_order, usual_span_s
@@ -166,7 +167,7 @@ class _Trial:
 
     def _by_sensor(self) -> tuple[Floats, Ints]:
         """Return the channels' readings by sensor and time, and whose they are."""
-        codes = pd.factorize(self.frame[self.sensor])[0]
+        codes = sensor_codes(self.frame[self.sensor])[0]
         order = np.argsort(codes, kind="stable")
         order = order[codes[order] >= 0]
         return numbers(self.frame, self.series.kept)[order], codes[order]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.arrays import Bools, Floats, Ints
+from workbench.detectors.leveling.naming import sensor_codes
 from workbench.detectors.methods.rules import FLAT
 from workbench.detectors.methods.seasons import CLOCKS as CLOCKS
 from workbench.detectors.partition_time import check_columns
@@ -75,7 +76,7 @@ def look(
     """
     names = _numeric(frame, sensor, time) if channels is None else list(channels)
     check_columns(frame, [sensor, time, *names])
-    codes, sensors = pd.factorize(frame[sensor])
+    codes, sensors = sensor_codes(frame[sensor])
     times = epoch_ms(frame[time])
     order = np.lexsort((times, codes))
     order = order[codes[order] >= 0]

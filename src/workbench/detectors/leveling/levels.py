@@ -19,7 +19,7 @@ import pandas as pd
 
 from workbench.arrays import Bools, Floats, Ints
 from workbench.detectors.contract import State
-from workbench.detectors.leveling.naming import sensor_name
+from workbench.detectors.leveling.naming import sensor_codes, sensor_name
 from workbench.detectors.methods.method import checked_state
 from workbench.detectors.methods.rules import FLAT, MAD_SIGMA
 from workbench.errors import DetectorError
@@ -72,7 +72,7 @@ class Levels:
 
     def has(self, sensors: Iterable[object]) -> Bools:
         """Return which sensors have a level, (n,)."""
-        codes, each = pd.factorize(np.asarray([*sensors, None], dtype=object)[:-1])
+        codes, each = sensor_codes(sensors)
         return np.append(self.places(each) >= 0, False)[codes]
 
     def facts(self, channels: tuple[str, ...]) -> dict[str, str]:
@@ -197,7 +197,7 @@ def learn(
     standard deviation; and of a channel that is constant, the median spread of the other sensors
     (1 where they say nothing either).
     """
-    codes, each = pd.factorize(np.asarray([*names, None], dtype=object)[:-1], sort=True)
+    codes, each = sensor_codes(names, sort=True)
     table = pd.DataFrame(np.clip(values, -HUGE, HUGE))[codes >= 0]
     codes = codes[codes >= 0]
     measured = [n for n, name in enumerate(channels) if name not in clocks]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.arrays import Objects
+from workbench.arrays import Bools, Ints, Objects
 from workbench.errors import DetectorError
 
 
@@ -23,8 +25,50 @@ def sensor_names(values: pd.Series) -> list[str | None]:
     """
     if not _plain(values):  # of mixed objects True and 1 would be one
         return [sensor_name(value) for value in values.array]
-    codes, each = pd.factorize(values)
+    codes, each = sensor_codes(values)
     return list(np.array([*map(sensor_name, each), None], dtype=object)[codes])  # -1: the last
+
+
+def sensor_codes(values: Iterable[object], *, sort: bool = False) -> tuple[Ints, Any]:
+    """Return a number for each reading by its sensor, -1 for none, (n,), and the sensors by number.
+
+    As pandas' `factorize`, which reads texts as C does, up to a zero: two sensors would be one.
+
+    Parameters
+    ----------
+    values
+        A column, or an array or sequence of names; numbers stay such.
+    sort
+        Whether the numbers are in the order of the names, not of the readings.
+
+    Examples
+    --------
+    >>> codes, sensors = sensor_codes(["a", "a\\0b", None, "a"])
+    >>> codes.tolist(), sensors.tolist() == ["a", "a\\0b"]
+    ([0, 1, -1, 0], True)
+    """
+    column = values if isinstance(values, pd.Series) else pd.Series(list(values), dtype=object)
+    if column.dtype != object and not isinstance(column.dtype, pd.StringDtype):
+        return pd.factorize(column, sort=sort)
+    # beside something that is no text, objects are compared as Python does
+    names = np.array([*column.to_numpy(dtype=object), None], dtype=object)
+    codes, sensors = pd.factorize(names, sort=sort)
+    return codes[:-1], sensors
+
+
+def of_sensors(names: Iterable[object], sensors: Collection[str]) -> Bools:
+    """Return which readings are of some sensors, by their names, shape (n,).
+
+    Of Python's texts: numpy's are each as long as the longest, so that one name of a megabyte would
+    take all memory, and end before a zero, so that two sensors would be one.
+
+    Examples
+    --------
+    >>> of_sensors(["a", 7, "a\\0"], ["a", "7"]).tolist()
+    [True, True, False]
+    """
+    wanted = set(sensors)
+    return np.array([str(name) in wanted for name in names], dtype=np.bool_)
 
 
 def checked_names(values: pd.Series) -> Objects:

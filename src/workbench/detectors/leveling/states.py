@@ -10,7 +10,6 @@ none, and so has one that holds no reading of the channel.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +20,7 @@ from workbench.arrays import Bools, Floats, Ints
 from workbench.errors import DetectorError
 
 MOST = 8  # splits
+_LARGEST = 1e300  # of a split; an integer may have any number of digits, NaN is not less
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def checked_states(given: object, channels: Sequence[str]) -> dict[str, object]:
 def _are_splits(given: object) -> bool:
     if not isinstance(given, list | tuple) or not 1 <= len(given) <= MOST:
         return False
-    if not all(type(split) in (int, float) and math.isfinite(split) for split in given):
+    if not all(type(split) in (int, float) and abs(split) < _LARGEST for split in given):
         return False
     return all(low < high for low, high in pairwise(given))
 

@@ -28,6 +28,8 @@ from workbench.detectors.windows import WindowIndex, index_windows, time_order
 from workbench.errors import DetectorError, PackageError
 from workbench.times import epoch_ms
 
+_MOST_FITS = 1_000_000  # of a replayed span: so many are listed before the first
+
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
@@ -309,6 +311,15 @@ class _Span:
     stop_ms: int
 
 
+def _check_count(fits: float) -> None:
+    """Refuse a policy that a span could not be replayed by, before the first fit."""
+    if fits > _MOST_FITS:
+        raise DetectorError(
+            f"the refit policy asks for {fits:.3g} fits of this span, at most {_MOST_FITS:,}",
+            hint="a longer every_h, or more every_readings",
+        )
+
+
 def _spans(
     times: Ints, policy: Mapping[str, Any], first: int | None, held_out_ms: int
 ) -> list[_Span]:
@@ -316,6 +327,7 @@ def _spans(
     n, clock = len(times), np.maximum.accumulate(times)
     if "every_readings" in policy:
         every, most = int(policy["every_readings"]), int(policy["trailing_readings"])
+        _check_count(n / max(1, every))
         spans = []
         for row in range(most if first is None else first, n, max(1, every)):
             instant = int(clock[row])
@@ -325,6 +337,7 @@ def _spans(
         return spans
     every_ms, most_ms = (int(policy[key] * HOUR_MS) for key in ("every_h", "trailing_h"))
     begin = times[:1].sum() + most_ms + held_out_ms if first is None else clock[min(first, n - 1)]
+    _check_count((int(clock[-1]) - int(begin)) / max(1, every_ms) if n else 0)
     spans = []
     for instant in range(int(begin), int(clock[-1]) + 1 if n else 0, max(1, every_ms)):
         row, stop_ms = int(np.searchsorted(clock, instant)), instant - held_out_ms

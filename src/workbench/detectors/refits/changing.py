@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.arrays import Bools, Floats, Ints
 from workbench.detectors.alarms import EpisodeRule, alarmed
+from workbench.detectors.leveling.naming import sensor_codes
 
 HOUR_MS = 3_600_000
 PAUSE = 0.1  # of the time that makes a change, in which an alarm may be off
@@ -55,7 +55,7 @@ def alarming(
 
 def by_sensor(times_ms: Ints, sensors: NDArray[Any]) -> list[Ints]:
     """Return the rows of each sensor, by time; those of no sensor are of none."""
-    codes = pd.factorize(sensors)[0]
+    codes = sensor_codes(sensors)[0]
     order = np.lexsort((times_ms, codes))
     order = order[codes[order] >= 0]
     return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.arrays import Bools, Ints
-from workbench.detectors import Detection, Detector, Levels, checked_names
+from workbench.detectors import Detection, Detector, Levels, checked_names, sensor_codes
 from workbench.times import epoch_ms
 
 REASONS = (
@@ -58,7 +58,7 @@ def codes(
     max_span_s: float | None,
 ) -> Ints:
     """Return why each reading has no score, as a position in REASONS, (n,); -1: it has one."""
-    sensors = pd.factorize(frame[sensor])[0].astype(np.int64)
+    sensors = sensor_codes(frame[sensor])[0].astype(np.int64)
     why = np.where(np.isfinite(detection.scores), -1, REASONS.index("undefined"))
     gone = {"late": detection.late, "ahead": detection.ahead, "refused": sensors < 0}
     kept = np.flatnonzero(~np.logical_or.reduce([rows for rows in gone.values() if len(rows)]))

@@ -79,7 +79,7 @@ def _spent(
     names = scored.frame[scored.stream.sensor].to_numpy(dtype=object)
     counted = scored.within(begin_ms, stop_ms)
     if scored.log[-1].sensors:
-        counted &= np.isin(names.astype(str), scored.log[-1].sensors)
+        counted &= detectors.of_sensors(names, scored.log[-1].sensors)
     rows = rows[counted[rows]]
     return detectors.spent(
         scored.times[rows],

@@ -53,7 +53,7 @@ def trailing_span(
     days_ms = round(stream.gate.days * _DAY_MS) if held_out else 0
     times, names = originals.believed(stream, archive)
     stop = int(times.max()) + 1 - days_ms
-    own = (times < stop) & (np.isin(names, list(sensors)) if sensors else True)
+    own = (times < stop) & (detectors.of_sensors(names, sensors) if sensors else True)
     start = _start_ms(champion, trailing_days, stop, times[own])
     first = int(times.min())
     if start < first - _DAY_MS:
