@@ -34,6 +34,7 @@ LOCAL = {
     "broker": "pulsar://127.0.0.1:1", "admin": "http://127.0.0.1:2", "broker_token": "token",
     "kafka": "127.0.0.1:3", "kafka_config": "/home/client.properties",
     "flink": "http://127.0.0.1:4", "flink_password": "password",
+    "s3_endpoint": "http://127.0.0.1:5", "s3_key": "key", "s3_secret": "secret",
 }  # fmt: skip
 
 
@@ -48,25 +49,26 @@ def local(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("variable", "address", "secret"),
+    ("variable", "address", "hidden"),
     [
-        ("WORKBENCH_BROKER", "pulsar://plant:6650", "broker_token"),
-        ("WORKBENCH_ADMIN", "http://plant:8080", "broker_token"),
-        ("WORKBENCH_KAFKA", "plant:9092", "kafka_config"),
-        ("WORKBENCH_FLINK", "http://plant:8081", "flink_password"),
+        ("WORKBENCH_BROKER", "pulsar://plant:6650", {"broker_token"}),
+        ("WORKBENCH_ADMIN", "http://plant:8080", {"broker_token"}),
+        ("WORKBENCH_KAFKA", "plant:9092", {"kafka_config"}),
+        ("WORKBENCH_FLINK", "http://plant:8081", {"flink_password"}),
+        ("AWS_ENDPOINT_URL", "http://plant:9000", {"s3_key", "s3_secret"}),
     ],
 )
 def test_what_lets_one_into_a_local_service_is_shown_to_no_other(
-    local, variable, address, secret, monkeypatch
+    local, variable, address, hidden, monkeypatch
 ):
     before = endpoints.endpoints()
     monkeypatch.setenv(variable, address)
 
     assert {getattr(before, name) for name in LOCAL} == set(LOCAL.values())
     changed = endpoints.endpoints()
-    secrets = {"broker_token", "kafka_config", "flink_password"}
-    assert {name for name in secrets if getattr(changed, name) != LOCAL[name]} == {secret}
-    assert getattr(changed, secret) == ""
+    secrets = {"broker_token", "kafka_config", "flink_password", "s3_key", "s3_secret"}
+    assert {name for name in secrets if getattr(changed, name) != LOCAL[name]} == hidden
+    assert {getattr(changed, name) for name in hidden} == {""}
 
 
 def test_an_address_that_is_said_to_be_the_local_one_is_let_in(local, monkeypatch):

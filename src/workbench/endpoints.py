@@ -111,6 +111,8 @@ _LETS_INTO = {  # what is shown to whom: the local services' is for their addres
     "broker_token": ("broker", "admin"),
     "kafka_config": ("kafka",),
     "flink_password": ("flink",),
+    "s3_key": ("s3_endpoint",),
+    "s3_secret": ("s3_endpoint",),
 }
 
 

@@ -326,8 +326,11 @@ def _close_session(loop: Any, session: Any) -> None:
 def _s3_options(options: dict[str, Any]) -> dict[str, Any]:
     servers = endpoints()
     result = dict(options)
-    if servers.s3_endpoint and "endpoint_url" not in options.get("client_kwargs", {}):
-        result.setdefault("endpoint_url", servers.s3_endpoint)
+    given = options.get("endpoint_url") or options.get("client_kwargs", {}).get("endpoint_url")
+    if given and given.rstrip("/") != servers.s3_endpoint:
+        return result  # what lets one in here is for no other: AWS' own chain has its keys
+    if servers.s3_endpoint and not given:
+        result["endpoint_url"] = servers.s3_endpoint
     if servers.s3_key and not options.get("anon"):
         if servers.s3_token and not {"key", "secret"} & set(options):
             result.setdefault("token", servers.s3_token)

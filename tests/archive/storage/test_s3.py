@@ -1,5 +1,6 @@
 """What is listed and read by the quicker client is what s3fs lists and reads."""
 
+import json
 import multiprocessing
 from collections import Counter
 
@@ -159,6 +160,25 @@ def test_a_key_for_a_while_goes_with_its_token(serving, objects, monkeypatch):
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         assert endpoints().s3_token == ""
         assert endpoint.requests()[f"token {token}"] == before
+
+
+def test_the_key_of_the_local_services_is_for_no_endpoint_that_is_named(home, monkeypatch):
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    local = {"s3_endpoint": "http://127.0.0.1:5", "s3_key": "local", "s3_secret": "its own"}
+    home.mkdir()
+    (home / "services.json").write_text(json.dumps({"endpoints": local}))
+
+    def shown(**options):
+        fs = open_bucket("s3://b", **options).fs
+        return fs.endpoint_url or fs.client_kwargs.get("endpoint_url"), fs.key, fs.secret
+
+    other = "http://plant:9000"
+    assert shown() == tuple(local.values())
+    assert shown(endpoint_url="http://127.0.0.1:5/")[1:] == ("local", "its own")
+    assert shown(endpoint_url=other) == (other, None, None)
+    assert shown(client_kwargs={"endpoint_url": other}) == (other, None, None)
+    assert shown(endpoint_url=other, key="mine", secret="s") == (other, "mine", "s")  # noqa: S106
 
 
 def test_a_client_that_fails_is_asked_three_times_and_no_more(serving, objects):
