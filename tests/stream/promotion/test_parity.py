@@ -127,11 +127,18 @@ def test_a_frame_whose_key_names_the_sensor_is_scored_alike(
     topics = {"topic": "kafka://keyed", "alerts": "kafka://alerts"}
     stream = parse_stream("keyed", content(**topics, sensor="__key__"))
     package = add_package(package_folder)
+    odd = ["a", "a\0", "a\0b", "../../etc/passwd", "'; DROP TABLE x --\n\u2028", "x" * 50_000]
+    names = dict(zip(sorted(set(readings["pump"])), odd, strict=True))
     frame = readings.rename(columns={"pump": "key"})
+    frame["key"] = frame["key"].map(names)
 
     proof = parity(stream, frame, package=package)
 
     assert proof.passed
+    batch = detectors.detect(
+        detectors.load(package_folder), readings, sensor="pump", lateness_ms=30_000
+    )
+    assert proof.alerts == len(batch.episodes)
     assert proof.alerts > 3
     assert proof.unscored["refused"] == 0
     with pytest.raises(StreamError) as error:

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from workbench import kafka, local_sql
 from workbench.arrays import Bools, Floats, Ints
-from workbench.detectors import Contribution, Detection, Package, detect, episode_contributions
+from workbench.detectors import (
+    Contribution,
+    Detection,
+    Package,
+    detect,
+    episode_contributions,
+    sensor_codes,
+)
 from workbench.errors import StreamError
 from workbench.services import caller_versions
 from workbench.stream.definition.stream_file import Stream
@@ -296,7 +303,8 @@ def _differing(episodes: pd.DataFrame, outcome: Outcome) -> Iterable[str]:
     )
     only = both["_merge"].astype(str).map({"left_only": "batch only", "right_only": "stream only"})
     closed = both["status"] == "closed"
-    last = outcome.scores.groupby("sensor")["event_ms"].max()
+    codes, sensors = sensor_codes(outcome.scores["sensor"])
+    last = dict(zip(sensors, outcome.scores["event_ms"].groupby(codes).max(), strict=True))
     ended = both["stop"] <= pd.to_datetime(both["sensor"].map(last), unit="ms", utc=True)
     wrong = only.notna() | (closed != ended)
     for name in ("peak_time", "stop", "readings"):
