@@ -15,6 +15,11 @@ first topic alone are there, of others the listing has only key and size.
 
 Some stores differ: `--no-start-after` lists from the beginning all the same, `--any-case` orders
 keys as if they had no capitals, `--refuse` answers 403 to clients whose User-Agent has this text.
+
+A bad network: `--fault HOW` fails one place, an object at a byte or a page of the listing, however
+it is asked for: the `--at`-th that anybody asks for, the first `--times`. HOW is `reset` (no
+answer), `cut` (half of it, then the connection is reset), `hang` (no answer, for ever) or `stall`
+(half of it, then nothing). Requests and places are in the counts, as `faults` and `places`.
 """
 
 from __future__ import annotations
@@ -26,11 +31,14 @@ import contextlib
 import functools
 import json
 import random
+import socket
+import struct
 import subprocess
 import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
@@ -109,13 +117,45 @@ def _row(key: str, size: int, etag: str) -> str:
     )
 
 
+@dataclass
+class Fault:
+    """What the network does to the `place`-th place that is asked for, the first `times`.
+
+    Attributes
+    ----------
+    how
+        `reset`, `cut`, `hang` or `stall`; empty: nothing.
+    """
+
+    how: str = ""
+    place: int = 1
+    times: int = 1
+    places: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def befalls(self, target: str, wanted: str) -> bool:
+        """Return whether it befalls a request; `wanted` is its Range, or empty."""
+        url = urlsplit(target)
+        asked = parse_qs(url.query)
+        page = asked.get("continuation-token") or asked.get("start-after") or [""]
+        start = wanted.partition("=")[2].partition("-")[0] or "0"
+        where = (url.path.rstrip("/"), page[0] if "list-type" in asked else start)
+        number = self.places.setdefault(where, len(self.places) + 1)
+        if not self.how or number != self.place or self.times <= 0:
+            return False
+        self.times -= 1
+        return True
+
+
 class Server:
     """Answers requests for one bucket, each after a while, and counts them."""
 
-    def __init__(self, bucket: Bucket, delay_s: float, refuse: str = "") -> None:
+    def __init__(
+        self, bucket: Bucket, delay_s: float, refuse: str = "", fault: Fault | None = None
+    ) -> None:
         self.bucket = bucket
         self.delay_s = delay_s
         self.refuse = refuse
+        self.fault = fault or Fault()
         self.requests: Counter[str] = Counter()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,23 +163,48 @@ class Server:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-                writer.write(await self.answer(*head[0].split(" ")[:2], head[1:]))
+                answer = await self.answer(*head[0].split(" ")[:2], head[1:])
+                if self._is_faulty(head):
+                    await self._fail(writer, answer)
+                writer.write(answer)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
+    def _is_faulty(self, head: list[str]) -> bool:
+        target, wanted = head[0].split(" ")[1], _headers(head[1:]).get("range", "")
+        if not urlsplit(target).path.strip("/") or not self.fault.befalls(target, wanted):
+            return False
+        self.requests["faults"] += 1
+        return True
+
+    async def _fail(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
+        """Do to an answer what the network does; half of it is at least its head."""
+        if self.fault.how in ("cut", "stall"):
+            end = max(len(answer) // 2, answer.index(b"\r\n\r\n") + 4)
+            writer.write(answer[:end])
+            await writer.drain()
+        if self.fault.how in ("hang", "stall"):
+            await asyncio.Event().wait()
+        # lingering for 0 s: the client is told that the connection is reset, not that it ended
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+        raise ConnectionResetError
+
     async def answer(self, method: str, target: str, lines: list[str]) -> bytes:
         """Return the bytes of an answer."""
         url = urlsplit(target)
         key = unquote(url.path).lstrip("/").partition("/")[2]
         if not url.path.strip("/"):
-            status, head, body = "200 OK", "", json.dumps(self.requests).encode()
+            places = {"places": len(self.fault.places)} if self.fault.how else {}
+            status, head, body = "200 OK", "", json.dumps({**self.requests, **places}).encode()
         else:
             self.requests["list" if not key else method.lower()] += 1
             await asyncio.sleep(self.delay_s)
-            headers = {name.lower(): text for name, _, text in (x.partition(": ") for x in lines)}
+            headers = _headers(lines)
             if token := headers.get("x-amz-security-token"):
                 self.requests[f"token {token}"] += 1
             if self.refuse and self.refuse in headers.get("user-agent", ""):
@@ -158,6 +223,10 @@ class Server:
 
     def _page(self, query: str) -> bytes:
         return self.bucket.page(parse_qs(query))
+
+
+def _headers(lines: list[str]) -> dict[str, str]:
+    return {name.lower(): text for name, _, text in (x.partition(": ") for x in lines)}
 
 
 def folder_bucket(folder: Path) -> Bucket:
@@ -244,11 +313,15 @@ def main() -> None:
     parser.add_argument("--no-start-after", action="store_true")
     parser.add_argument("--any-case", action="store_true")
     parser.add_argument("--refuse", default="")
+    parser.add_argument("--fault", choices=["reset", "cut", "hang", "stall"], default="")
+    parser.add_argument("--at", type=int, default=1)
+    parser.add_argument("--times", type=int, default=1)
     options = parser.parse_args()
     bucket = folder_bucket(options.folder) if options.folder else fleet_bucket(options.ledgers)
     bucket.has_start_after = not options.no_start_after
     bucket.order = str.lower if options.any_case else str
-    asyncio.run(run(Server(bucket, options.delay_ms / 1000, options.refuse)))
+    fault = Fault(options.fault, options.at, options.times)
+    asyncio.run(run(Server(bucket, options.delay_ms / 1000, options.refuse, fault)))
 
 
 if __name__ == "__main__":

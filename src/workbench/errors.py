@@ -90,6 +90,10 @@ class ArchiveError(WorkbenchError):
     """Bytes of an archive are not what Pulsar writes, or are not there."""
 
 
+class StorageError(ArchiveError):
+    """What an archive lies in does not answer: nothing is known of the bytes, right or wrong."""
+
+
 class ArchiveWarning(UserWarning):
     """What is read is right as far as it goes, and something about it must be known."""
 

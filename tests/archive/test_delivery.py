@@ -1,9 +1,12 @@
 """Which entries are messages: markers, transactions, chunks, encryption."""
 
+import os
+
 import lz4.block
 import pytest
 
 from workbench import archive
+from workbench.archive.selection import Selection
 from workbench.errors import ArchiveError
 
 
@@ -46,6 +49,31 @@ def test_only_messages_of_committed_transactions_are_rows(pulsar, tmp_path):
     assert topic.messages()["value"].to_pylist() == [b"committed", b"plain"]
     assert topic.undecided == ["3:4"]
     assert topic.manifest()["undecided"] == ["3:4"]
+
+
+def test_a_message_whose_transaction_may_end_in_what_is_damaged_is_not_left_out(pulsar, tmp_path):
+    of, early, late = ((22, 5), (23, 1)), 1_700_000_000_000, 1_800_000_000_000
+    between = (early + late) // 2
+    pulsar.ledger(tmp_path, [pulsar.entry(b"a", *of, publish_ms=early)], number=1)
+    end = pulsar.entry(b"", (20, 21), *of, publish_ms=late)
+    key = pulsar.ledger(tmp_path, [end, pulsar.entry(b"b", publish_ms=late)], number=2)
+    topic = archive.open(str(tmp_path)).topic("t")
+    assert topic.messages()["value"].to_pylist() == [b"a", b"b"]  # the times of both are kept
+    made = (tmp_path / key).stat().st_mtime_ns
+    (tmp_path / key).write_bytes(b"????" + (tmp_path / key).read_bytes()[4:])
+    os.utime(tmp_path / key, ns=(made, made))
+    topic = archive.open(str(tmp_path)).topic("t")
+
+    with pytest.raises(ArchiveError, match="magic") as caught:
+        topic.messages(stop=between)
+    (part,) = archive.cut(topic, Selection.of(None, between, "publish_time"), 1)
+    with pytest.raises(ArchiveError) as again:
+        list(part.select(Selection.of(None, between, "publish_time")))
+    assert str(again.value) == str(caught.value)
+    skipping = archive.open(str(tmp_path), skip_damaged=True).topic("t")
+    assert skipping.messages(stop=between).num_rows == 0
+    assert list(map(str, skipping.damage.errors)) == [str(caught.value)]
+    assert skipping.undecided == ["1:0"]
 
 
 def chunk(pulsar, uuid, number, payload, *fields, of=3, total=6):

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -15,6 +16,7 @@ from fsspec.asyn import FSTimeoutError, sync_teardown
 from workbench import files
 from workbench.archive.storage import s3
 from workbench.archive.storage.collector import paused
+from workbench.archive.storage.failures import failure, said
 from workbench.archive.storage.listing import Item, Listing
 from workbench.archive.storage.ordered import in_order
 from workbench.endpoints import endpoints, located
@@ -147,7 +149,7 @@ class Bucket:
         Raises
         ------
         ArchiveError
-            If they cannot be read.
+            If they cannot be read; a StorageError where that says nothing of the object.
         """
         data = self._view(key, start, stop)
         return data if isinstance(data, bytes) else data.tobytes()
@@ -160,10 +162,8 @@ class Bucket:
                 data = fs.cat_file(path, start=start, end=stop)
         except FileNotFoundError as err:
             raise ArchiveError("the object is missing", where=key) from err
-        except Exception as err:
-            raise ArchiveError(
-                f"cannot read: {_said(err)}", where=f"{key} at byte {start}"
-            ) from err
+        except Exception as err:  # every file system has its own
+            raise failure(err, "cannot read", f"{key} at byte {start}", fs) from err
         self.traffic.add(fetched=1, size=len(data))
         return data
 
@@ -200,7 +200,7 @@ class Bucket:
             ask = getattr(fs, "metadata", None)
             metadata = ask(path) if ask else fs.info(path).get("metadata")
         except Exception as err:  # every file system has its own
-            raise ArchiveError(f"cannot read metadata: {_said(err)}", where=key) from err
+            raise failure(err, "cannot read metadata", key, fs) from err
         return {str(name).lower(): str(value) for name, value in (metadata or {}).items()}
 
     def write(self, key: str, data: bytes) -> None:
@@ -218,7 +218,7 @@ class Bucket:
             else:
                 fs.pipe_file(path, data)
         except Exception as err:
-            raise ArchiveError(f"cannot write: {_said(err)}", where=key) from err
+            raise ArchiveError(f"cannot write: {said(err)}", where=key) from err
 
     def read_ahead(
         self, spans: Iterable[tuple[str, int, int]], *, ahead: int = 4
@@ -264,7 +264,7 @@ def _listed(bucket: Bucket) -> Listing:
     except FileNotFoundError:
         missing = True
     except Exception as err:  # every file system has its own
-        raise ArchiveError(f"cannot list {bucket.url}: {_said(err)}") from err
+        raise failure(err, f"cannot list {bucket.url}", None, fs) from err
     if missing:
         raise ArchiveError(f"no archive at {bucket.url}")
     items = [
@@ -276,6 +276,7 @@ def _listed(bucket: Bucket) -> Listing:
             any(map(info.get, _ETAGS)),
         )
         for path, info in listing.items()
+        if _is_file(path, info)
     ]
     return Listing.of(sorted(items, key=lambda item: item.key))
 
@@ -300,7 +301,7 @@ def open_bucket(url: str, **options: Any) -> Bucket:
             str(url), use_listings_cache=False, skip_instance_cache=True, **options
         )
     except (ValueError, ImportError) as err:
-        raise ArchiveError(f"cannot open {url}: {_said(err)}") from err
+        raise ArchiveError(f"cannot open {url}: {said(err)}") from err
     _tidy(fs)
     root = root.rstrip("/")
     is_s3 = str(url).startswith(("s3://", "s3a://")) and "::" not in str(url)
@@ -339,6 +340,11 @@ def _s3_options(options: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _is_file(path: str, info: dict[str, Any]) -> bool:
+    """Return whether it has bytes that end: in a folder may stand pipes and devices, too."""
+    return info.get("type") != "other" or Path(path).is_file()  # a link is another, too
+
+
 def _etag(info: dict[str, Any]) -> str:
     for name in _ETAGS:
         if info.get(name):
@@ -359,7 +365,3 @@ def _written_ms(info: dict[str, Any]) -> int:
 
 def _last(attribute: str) -> str:
     return attribute.rpartition(".")[2].lower()
-
-
-def _said(err: Exception) -> str:
-    return str(err) or type(err).__name__

@@ -11,7 +11,7 @@ TransactionBufferHandler; PulsarApi.proto EncryptionKeys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -20,7 +20,7 @@ import numpy as np
 from workbench.archive.bucket import Bucket
 from workbench.archive.format import entries as e
 from workbench.archive.format.encryption import Decryption, wrapped_keys
-from workbench.archive.ledgers import Damage, Entries
+from workbench.archive.ledgers import Damage, Entries, read_entries
 from workbench.archive.storage.ledger import Ledger
 from workbench.arrays import Bytes, Ints
 from workbench.errors import ArchiveError
@@ -32,10 +32,30 @@ ChunkedName = tuple[str, bytes]  # topic, partition included, and the uuid of it
 
 
 class Ends(Protocol):
-    """How transactions ended: committed or not, None if undecided."""
+    """How transactions ended: committed or not, None if undecided.
+
+    Attributes
+    ----------
+    unread
+        What could not be read so far, where the end of one that is undecided may stand.
+    """
+
+    unread: list[ArchiveError]
 
     def get(self, transaction: Transaction, /) -> bool | None:
         """Return whether it was committed."""
+
+
+@dataclass
+class KnownEnds:
+    """The ends that stand in ledgers, and what of these could not be read."""
+
+    known: dict[Transaction, bool]
+    unread: list[ArchiveError]
+
+    def get(self, transaction: Transaction, /) -> bool | None:
+        """Return whether it was committed."""
+        return self.known.get(transaction)
 
 
 @dataclass
@@ -144,8 +164,15 @@ class Delivery:
         ends = self.transactions(entries.ledger.topic)
         committed = ends.get((int(row[e.TXN_MOST]), int(row[e.TXN_LEAST])))
         if committed is None:
+            self._report_unread(ends)
             self.undecided.append(f"{entries.ledger.id}:{row[e.ENTRY]}")
         return committed is True
+
+    def _report_unread(self, ends: Ends) -> None:
+        """Report what may hold the end of a transaction, each once."""
+        for error in ends.unread:
+            if str(error) not in map(str, self.damage.errors):
+                self.damage.report(error)
 
     def _report(self, entries: Entries, i: int, text: str) -> None:
         self.damage.report(
@@ -240,14 +267,14 @@ def _with_payloads(entries: Entries, payloads: dict[int, bytes]) -> Entries:
     return replace(entries, data=np.concatenate([entries.data, added]), heads=rows)
 
 
-def ends_of_transactions(batches: Iterator[Entries]) -> dict[Transaction, bool]:
-    """Return for every transaction with an end among the entries whether it was committed."""
-    ends = {}
-    for entries in batches:
+def ends_of_transactions(bucket: Bucket, ledgers: list[Ledger]) -> KnownEnds:
+    """Return for every transaction with an end in ledgers whether it was committed."""
+    ends, damage = {}, Damage(skip=True)
+    for entries in read_entries(bucket, ledgers, verify=False, damage=damage):
         rows = entries.heads
         for row in rows[np.isin(rows[:, e.MARKER], (COMMIT, ABORT))]:
             ends[int(row[e.TXN_MOST]), int(row[e.TXN_LEAST])] = bool(row[e.MARKER] == COMMIT)
-    return ends
+    return KnownEnds(ends, damage.errors)
 
 
 def of_topic(ledgers: list[Ledger], topic: str) -> list[Ledger]:

@@ -22,7 +22,7 @@ from workbench.archive.format import entries as e
 from workbench.archive.format.index import Block
 from workbench.archive.storage.ledger import Ledger
 from workbench.arrays import Bytes, Ints
-from workbench.errors import ArchiveError
+from workbench.errors import ArchiveError, StorageError
 
 PIECE_BYTES = 2 << 20  # of one range request
 GROUP_BYTES = 2 << 20  # decompressed at a time, for each worker
@@ -44,8 +44,8 @@ class Damage:
     errors: list[ArchiveError] = field(default_factory=list)
 
     def report(self, error: ArchiveError) -> None:
-        """Raise `error`, or keep it where damage is to be skipped."""
-        if not self.skip:
+        """Raise `error`, or keep it where damage is to be skipped; a store that is away is none."""
+        if not self.skip or isinstance(error, StorageError):
             raise error
         self.errors.append(error)
 

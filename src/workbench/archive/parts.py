@@ -32,6 +32,7 @@ from workbench.archive.statistics import ledgers_holding
 from workbench.archive.storage.ledger import Ledger
 from workbench.archive.topic import Topic
 from workbench.archive.values.decoding import Decoder
+from workbench.errors import ArchiveError
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,18 @@ class _Ends:
     """How transactions ended, read ledger by ledger as far as it is asked for."""
 
     bucket: Bucket
-    unread: Iterator[Ledger]
+    following: Iterator[Ledger]
     known: dict[Transaction, bool] = field(default_factory=dict)
+    unread: list[ArchiveError] = field(default_factory=list)
 
     def get(self, transaction: Transaction, /) -> bool | None:
         while transaction not in self.known:
-            ledger = next(self.unread, None)
+            ledger = next(self.following, None)
             if ledger is None:
                 return None
-            entries = read_entries(self.bucket, [ledger], verify=False, damage=Damage(skip=True))
-            self.known = ends_of_transactions(entries) | self.known
+            ends = ends_of_transactions(self.bucket, [ledger])
+            self.known = ends.known | self.known
+            self.unread += ends.unread
         return self.known[transaction]
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from workbench.archive import messages as msg
 from workbench.archive.access import Access
 from workbench.archive.compaction import Place, newest_by_key, newest_places
-from workbench.archive.delivery import Delivery, Transaction, ends_of_transactions, of_topic
+from workbench.archive.delivery import Delivery, KnownEnds, ends_of_transactions, of_topic
 from workbench.archive.facts import (
     object_facts,
     span_facts,
@@ -100,7 +100,7 @@ class Topic(HasCard):
     generations: int = 1
     is_past: bool = False
     impossible: list[tuple[int, int, str]] = field(default_factory=list, repr=False)
-    _ends: dict[str, dict[Transaction, bool]] = field(default_factory=dict, repr=False)
+    _ends: dict[str, KnownEnds] = field(default_factory=dict, repr=False)
 
     def messages(self, start: Time = None, stop: Time = None, by: str = "publish_time") -> pa.Table:
         """Return the messages with `by` in [start, stop), in the broker's order.
@@ -375,12 +375,11 @@ class Topic(HasCard):
         """Return what decides which entries are messages, with nothing met yet."""
         return Delivery(self.access.bucket, self.damage, self._transactions, self.access.decryption)
 
-    def _transactions(self, topic: str) -> dict[Transaction, bool]:
+    def _transactions(self, topic: str) -> KnownEnds:
         """Return how the transactions of a topic ended, by its markers; kept for the next call."""
         if topic not in self._ends:
-            ledgers, skip = of_topic(self.ledgers, topic), Damage(skip=True)
-            found = read_entries(self.access.bucket, ledgers, verify=False, damage=skip)
-            self._ends[topic] = ends_of_transactions(found)
+            ledgers = of_topic(self.ledgers, topic)
+            self._ends[topic] = ends_of_transactions(self.access.bucket, ledgers)
         return self._ends[topic]
 
     def _build(

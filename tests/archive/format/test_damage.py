@@ -460,6 +460,43 @@ def test_an_unfinished_attempt_beside_a_complete_one_does_no_harm(pulsar, tmp_pa
     assert archive.open(str(tmp_path)).topic("t").messages().num_rows == 1
 
 
+@pytest.mark.parametrize("which", ["", "-index"])
+def test_a_pipe_or_a_device_in_a_folder_is_no_object(pulsar, tmp_path, which):
+    pulsar.ledger(tmp_path, [pulsar.entry(b"a")], number=1)
+    pipe = pulsar.ledger(tmp_path, [pulsar.entry(b"b")], number=2)
+    device = pulsar.ledger(tmp_path, [pulsar.entry(b"c")], number=3)
+    for name in (pipe, device):
+        (tmp_path / f"{name}{which}").unlink()
+    os.mkfifo(tmp_path / f"{pipe}{which}")  # who reads it waits for ever
+    (tmp_path / f"{device}{which}").symlink_to("/dev/zero")  # who reads it has no memory left
+    os.mkfifo(tmp_path / "schemas.json")
+
+    topic = archive.open(str(tmp_path), skip_damaged=True).topic("t")
+
+    assert topic.messages()["value"].to_pylist() == [b"a"]
+    assert len(topic.damage.errors) == 2
+
+
+def test_a_link_to_an_object_is_read(pulsar, tmp_path):
+    folder = tmp_path / "links"
+    folder.mkdir()
+    key = pulsar.ledger(tmp_path, [pulsar.entry(b"a")])
+    for name in (key, f"{key}-index"):
+        (folder / name).symlink_to(tmp_path / name)
+
+    assert archive.open(str(folder)).topic("t").messages()["value"].to_pylist() == [b"a"]
+
+
+def test_an_index_without_end_is_not_read(pulsar, tmp_path):
+    pulsar.ledger(tmp_path, [pulsar.entry(b"a")], number=1)
+    key = pulsar.ledger(tmp_path, [pulsar.entry(b"b")], number=2)
+    os.truncate(tmp_path / f"{key}-index", 1 << 40)  # a hole, of no bytes on disk
+
+    assert message_of(tmp_path) == (
+        f"the object has 1099511627776 bytes, expected at most 268435456\n  in {key}-index"
+    )
+
+
 def test_check_compares_two_complete_attempts(pulsar, tmp_path):
     pulsar.ledger(tmp_path, [pulsar.entry(b"a"), pulsar.entry(b"b")], uuid=OTHER)
     pulsar.ledger(tmp_path, [pulsar.entry(b"a"), pulsar.entry(b"B")])

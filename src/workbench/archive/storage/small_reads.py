@@ -35,7 +35,7 @@ from workbench.archive.storage.listing import Item
 from workbench.archive.storage.ordered import in_order
 from workbench.arrays import Ints
 from workbench.endpoints import home
-from workbench.errors import ArchiveError
+from workbench.errors import ArchiveError, StorageError
 
 Read = Callable[[Item], bytes]
 
@@ -46,6 +46,7 @@ _WORKERS = 32  # requests in flight
 _AHEAD = 8 * _WORKERS  # so that a slow one holds up no others
 _MOST_BYTES = 64 << 10  # of one content; more is not small
 _ALL_BYTES = 512 << 20  # of all contents; a million ledgers have 200 MB
+_WHOLE_BYTES = 256 << 20  # of an object that is read whole: the index of 13 million blocks
 _AT_ONCE = 20_000  # reads between two writes: of a first opening that is killed they are not lost
 _SCHEMA = pa.schema([("name", pa.string()), ("content", pa.binary())])
 _STALE = 5  # one in so many kept may be of objects that are gone
@@ -136,7 +137,15 @@ class SmallReads:
 
     def whole(self, items: Sequence[Item]) -> Iterator[bytes | ArchiveError]:
         """Yield all bytes of each object, or the error."""
-        return self.contents(items, "whole", lambda item: self.bucket.read(item.key))
+        return self.contents(items, "whole", self._whole)
+
+    def _whole(self, item: Item) -> bytes:
+        if item.bytes > _WHOLE_BYTES:
+            raise ArchiveError(
+                f"the object has {item.bytes} bytes, expected at most {_WHOLE_BYTES}",
+                where=item.key,
+            )
+        return self.bucket.read(item.key)
 
     def named_topic(self, item: Item) -> bytes:
         """Return the managed ledger's name in an object's user metadata; empty where there is none.
@@ -181,6 +190,8 @@ class SmallReads:
 def _try(read: Read, item: Item) -> bytes | ArchiveError:
     try:
         return read(item)
+    except StorageError:  # says nothing of the object, and the next one would say the same
+        raise
     except ArchiveError as err:
         return err
 
