@@ -103,9 +103,11 @@ def test_several_machines_of_a_kind_share_one_detector():
         np.r_[np.full(400, np.nan), np.random.default_rng(1).normal(size=400)],
         np.random.default_rng(1).normal(size=60),
         np.arange(40) % 5.0,
+        np.r_[np.zeros(400), np.ones(400)],
+        np.r_[np.random.default_rng(1).normal(size=200), np.full(600, np.nan)],
     ],
     ids=["late step", "one spike", "counter", "switch", "tiny", "huge", "holes", "begins late",
-         "short", "forty"],
+         "short", "forty", "step in the middle", "ends early"],
 )  # fmt: skip
 def test_a_machine_of_which_one_channel_moves_is_never_refused(values):
     times = pd.to_datetime(np.arange(len(values)) * MINUTE_MS, unit="ms", utc=True)
@@ -116,6 +118,80 @@ def test_a_machine_of_which_one_channel_moves_is_never_refused(values):
     scores = detectors.score_readings(chosen.detector, frame, sensor="m")
     assert np.isfinite(scores).any()
     assert np.isfinite(chosen.threshold)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.r_[np.random.default_rng(1).normal(size=200), np.ones(2800)],
+        np.arange(3000) % 2.0,
+        np.r_[np.random.default_rng(1).normal(size=500), np.full(2500, np.nan)],
+    ],
+    ids=["stands still", "alternates", "ends early"],
+)
+def test_no_threshold_is_an_endless_alarm_on_what_was_learnt(values):
+    """A trial scored alike all that buys, and its threshold let through what is usual."""
+    times = pd.to_datetime(np.arange(len(values)) * MINUTE_MS, unit="ms", utc=True)
+    frame = pd.DataFrame({"event_time": times, "m": "m", "x": values})
+
+    chosen = detectors.auto(frame, sensor="m")
+
+    scores = detectors.score_readings(chosen.detector, frame, sensor="m")
+    assert (scores > chosen.threshold).mean() < 0.1
+
+
+def test_what_is_chosen_and_cannot_be_fitted_gives_way_to_what_can_and_the_card_says_so():
+    """A clock with gaps without end: hardly a window of 64 readings is without one."""
+    rng = np.random.default_rng(0)
+    gaps_s = (60 * (1 + rng.pareto(0.7, 3000))).clip(max=1e5)
+    start = pd.Timestamp("2026-01-05", tz="UTC")
+    frame = pd.DataFrame({"event_time": start + pd.to_timedelta(np.cumsum(gaps_s), unit="s")})
+    frame = frame.assign(m="m", x=np.sin(np.arange(3000) / 30), y=rng.normal(size=3000))
+
+    chosen = detectors.auto(frame, sensor="m")
+    fitted = detectors.fit({"name": "auto"}, frame, sensor="m")
+
+    assert chosen.spec["name"] == "range"
+    assert chosen.choice.table[-1]["verdict"].startswith("kept, alone: the choice was refused: ")
+    assert sum(row["verdict"].startswith("kept") for row in chosen.choice.table) == 1
+    assert np.isfinite(detectors.score_readings(fitted, frame, sensor="m")).any()
+
+
+def test_of_more_channels_than_a_detector_may_have_the_first_are_taken():
+    rng = np.random.default_rng(0)
+    wide = pd.DataFrame(rng.normal(size=(400, 300)), columns=[f"c{n}" for n in range(300)])
+    times = pd.to_datetime(np.arange(400) * MINUTE_MS, unit="ms", utc=True)
+
+    series = look(wide.assign(event_time=times, m="m"), sensor="m", time="event_time")
+
+    assert series.kept == tuple(f"c{n}" for n in range(256))
+    assert series.left_out["c299"] == "beyond the first 256 that move"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (lambda frame: pd.concat([frame, frame[["x"]]], axis=1), "two columns are called 'x'"),
+        (lambda frame: frame.rename(columns={"x": 7}), "a column is called 7, which is no text"),
+        (
+            lambda frame: frame.assign(event_time=frame["event_time"].iloc[0]),
+            "all 50 readings are of one instant, and none comes later",
+        ),
+        (
+            lambda frame: frame.assign(x=1e300 * frame["x"]),
+            "no channel moves in 50 readings: x: as large as 4.9e+301, whose square is no number",
+        ),
+    ],
+    ids=["one name twice", "a number as name", "one instant", "beyond squares"],
+)
+def test_what_cannot_be_learnt_from_is_refused_in_one_line(changed, message):
+    times = pd.to_datetime(np.arange(50) * MINUTE_MS, unit="ms", utc=True)
+    frame = pd.DataFrame({"event_time": times, "m": "m", "x": np.arange(50.0)})
+
+    with pytest.raises(DetectorError) as refused:
+        detectors.auto(changed(frame), sensor="m")
+
+    assert refused.value.message == message
 
 
 def test_of_too_few_readings_one_detector_is_kept_and_the_card_says_why():

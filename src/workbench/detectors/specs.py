@@ -13,7 +13,7 @@ from workbench.detectors.methods.seasons import CLOCKS
 from workbench.detectors.methods.table import FEATURED, METHODS, SHARED
 from workbench.errors import DetectorError, did_you_mean
 
-_MOST_CHANNELS = 256
+MOST_CHANNELS = 256
 _MOST_CHARACTERS = 255  # of a channel's name
 _MOST_NUMBERS = 1 << 22  # of a window with its features, 32 MB
 _OF_ENSEMBLES = {"window", "max_span_s", "missing", "refit"}  # the shared parameters they have
@@ -188,12 +188,12 @@ def _auto(spec: Mapping[str, Any]) -> dict[str, Any]:
 def _channels(channels: object) -> list[str]:
     if (
         not isinstance(channels, list | tuple)
-        or not 1 <= len(channels) <= _MOST_CHANNELS
+        or not 1 <= len(channels) <= MOST_CHANNELS
         or not all(isinstance(name, str) and len(name) <= _MOST_CHARACTERS for name in channels)
         or len(set(channels)) < len(channels)
     ):
         raise DetectorError(
-            f"channels are {channels!r}, expected a list of 1 to {_MOST_CHANNELS} different names"
+            f"channels are {channels!r}, expected a list of 1 to {MOST_CHANNELS} different names"
         )
     return list(channels)
 

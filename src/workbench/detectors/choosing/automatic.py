@@ -18,11 +18,13 @@ import pandas as pd
 from workbench.arrays import Bools
 from workbench.cards import Card, HasCard
 from workbench.detectors.alarms import EpisodeRule
-from workbench.detectors.choosing.choice import Choice, choose, settled
+from workbench.detectors.choosing.choice import Choice, choose
+from workbench.detectors.choosing.series import Series
 from workbench.detectors.fitted import Fitted
 from workbench.detectors.fitting import fit_spec
 from workbench.detectors.refits.trailing import fit_with_threshold
 from workbench.detectors.specs import AUTO, resolve
+from workbench.errors import DetectorError
 from workbench.times import epoch_ms
 
 
@@ -58,8 +60,15 @@ def fit(
         On an unknown or wrong parameter, a missing column, too few training windows, a channel
         that is constant, a detector that cannot score new windows.
     """
-    chosen = settled(spec, frame, sensor=sensor, time=time, keep=keep, seed=seed)
-    return fit_spec(chosen, frame, sensor=sensor, time=time, seed=seed, keep=keep)
+    resolved = resolve(spec)
+    asked: Any = {"sensor": sensor, "time": time, "seed": seed, "keep": keep}
+    if resolved["name"] != AUTO:
+        return fit_spec(resolved, frame, **asked)
+    choice = choose(resolved, frame, **asked)
+    try:
+        return fit_spec(choice.spec, frame, **asked)
+    except DetectorError as err:
+        return fit_spec(choice.simplest(err.message).spec, frame, **asked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,17 +148,21 @@ def auto(
     spec = resolve({"name": AUTO, "channels": channels, "window": window})
     rule = EpisodeRule() if rule is None else rule
     choice = choose(spec, frame, sensor=sensor, time=time, wrong=wrong, seed=seed)
-    times = epoch_ms(frame[time])
-    there = frame[list(choice.series.kept)].notna().any(axis=1).to_numpy()
-    begun = times >= times[there].min()  # channels that begin late are learnt from then on
-    detector, threshold = fit_with_threshold(
-        choice.spec,
-        frame,
-        sensor=sensor,
-        time=time,
-        keep=begun if wrong is None else begun & ~wrong,
-        alerts_per_sensor_day=alerts_per_sensor_day,
-        rule=rule,
-        seed=seed,
-    )
+    asked: Any = {
+        "sensor": sensor, "time": time, "keep": _valued(frame, choice.series, time, wrong),
+        "alerts_per_sensor_day": alerts_per_sensor_day, "rule": rule, "seed": seed,
+    }  # fmt: skip
+    try:
+        detector, threshold = fit_with_threshold(choice.spec, frame, **asked)
+    except DetectorError as err:
+        choice = choice.simplest(err.message)
+        detector, threshold = fit_with_threshold(choice.spec, frame, **asked)
     return Auto(detector, threshold, rule, choice)
+
+
+def _valued(frame: pd.DataFrame, series: Series, time: str, wrong: Bools | None) -> Bools:
+    """Return which readings are learnt from: channels may begin late, or end early."""
+    times = epoch_ms(frame[time])
+    there = frame[list(series.kept)].notna().any(axis=1).to_numpy()
+    valued: Bools = (times >= times[there].min()) & (times <= times[there].max())
+    return valued if wrong is None else valued & ~wrong

@@ -66,6 +66,16 @@ class Choice(HasCard):
     series: Series
     table: list[dict[str, Any]]
 
+    def simplest(self, why: str) -> Choice:
+        """Return the choice of what can be fitted on anything that moves, and why that is."""
+        rows = [
+            {**row, "verdict": "left out: the choice was refused"}
+            if row["verdict"].startswith("kept") else row
+            for row in self.table
+        ]  # fmt: skip
+        spec = {**plain(self.series), "refit": self.spec.get("refit")}
+        return replace(self, spec=spec, table=[*rows, _simplest(f"the choice was refused: {why}")])
+
     def card(self) -> Card:
         """Return what a notebook shows of it: what was chosen and why."""
         series = self.series
@@ -120,9 +130,18 @@ def choose(
     if spec.get("level") is not None:
         resolve(spec)  # which refuses it
     series = look(frame, sensor=sensor, time=time, channels=spec.get("channels"))
+    if series.rare:
+        why = "the readings hardly move at first, so that nothing can be tried"
+        return Choice({**plain(series), "refit": spec.get("refit")}, series, [_simplest(why)])
     trial = _Trial(frame, faulty, series, sensor, time, int(spec.get("window") or 64), seed)
     chosen, table = trial.best()
     return Choice({**chosen, "refit": spec.get("refit")}, series, table)
+
+
+def _simplest(why: str) -> dict[str, Any]:
+    """Return the row of what is kept alone."""
+    what = {"looks_for": "readings beyond what was there", "method": "range", "window": 1}
+    return {**what, "verdict": f"kept, alone: {why}"}
 
 
 def _judged(spec: Spec) -> str:

@@ -16,6 +16,7 @@ from workbench.detectors.leveling.naming import sensor_codes
 from workbench.detectors.methods.rules import FLAT
 from workbench.detectors.methods.seasons import CLOCKS as CLOCKS
 from workbench.detectors.partition_time import check_columns
+from workbench.detectors.specs import MOST_CHANNELS
 from workbench.detectors.windows import interval_s
 from workbench.errors import DetectorError, did_you_mean
 from workbench.times import epoch_ms
@@ -24,6 +25,7 @@ _MOST = 200_000  # readings looked at: of more, every k-th
 _RARE = 0.002  # share of the readings that differ from the usual value, below which none can learn
 _EARLY = 0.45  # share of the time within which a channel must move: a trial fit sees no more
 _ABSENT = 0.95  # share of the readings that are missing
+_LARGEST = 1e150  # readings, whose squares a double holds
 _ALIKE = 0.9999  # correlation of two channels that are one
 _FALLS, _RISES = 0.002, 0.2  # shares of a counter's steps: it falls when it is reset, if ever
 _FORGOTTEN = 0.5  # autocorrelation below which a reading says little of a later one
@@ -47,6 +49,8 @@ class Series:
         Of the median sensor.
     counters
         Whether the channels kept are counters: no other moves.
+    rare
+        Whether all of them hardly move at first: a part of the readings may teach none of it.
     """
 
     kept: tuple[str, ...]
@@ -55,6 +59,7 @@ class Series:
     memory: int
     readings: int
     counters: bool
+    rare: bool = False
 
 
 def look(
@@ -72,8 +77,10 @@ def look(
     Raises
     ------
     DetectorError
-        If a column is missing, or no channel moves.
+        If a column is missing, twice there or named by a number, no channel moves, or no time
+        passes.
     """
+    _check_names(frame)
     names = _numeric(frame, sensor, time) if channels is None else list(channels)
     check_columns(frame, [sensor, time, *names])
     codes, sensors = sensor_codes(frame[sensor])
@@ -82,12 +89,15 @@ def look(
     order = order[codes[order] >= 0]
     if not len(order):
         raise DetectorError("there are no readings to choose a detector for")
+    if len(order) > 1 and times[order].min() == times[order].max():
+        raise DetectorError(f"all {len(order)} readings are of one instant, and none comes later")
     own = np.bincount(codes[order], minlength=len(sensors))
     longest = order[codes[order] == int(np.argmax(own))][:_MOST]
     thin = order[:: 1 + len(order) // _MOST]
     early = times[thin] <= np.quantile(times[thin], _EARLY)
     same = np.diff(codes[thin]) == 0
-    kept, left_out, counters = _sorted_out(names, _values(frame, names, thin), same, early)
+    kept, left_out, spare = _sorted_out(names, _values(frame, names, thin), same, early)
+    counters = any("counter" in reason for reason in spare)
     return Series(
         tuple(kept),
         left_out,
@@ -95,7 +105,20 @@ def look(
         _memory(_values(frame, kept, longest)),
         int(np.median(own)),
         counters,
+        rare=bool(spare) and not counters,
     )
+
+
+def _check_names(frame: pd.DataFrame) -> None:
+    """Refuse columns of one name, and those that are no texts, as a specification names them."""
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise DetectorError(f"two columns are called {twice[0]!r}", hint="rename one of them")
+    names: list[object] = [*frame.columns]
+    for name in names:
+        if not isinstance(name, str):
+            hint = "readings = readings.rename(columns=str)"
+            raise DetectorError(f"a column is called {name!r}, which is no text", hint=hint)
 
 
 def _numeric(frame: pd.DataFrame, sensor: str, time: str) -> list[str]:
@@ -124,8 +147,11 @@ def _values(frame: pd.DataFrame, names: Sequence[str], order: Ints) -> Floats:
 
 def _sorted_out(
     names: Sequence[str], values: Floats, same: Bools, early: Bools
-) -> tuple[list[str], dict[str, str], bool]:
-    """Return the channels to detect on, why the others are none, and whether they are counters."""
+) -> tuple[list[str], dict[str, str], list[str]]:
+    """Return the channels to detect on, why the others are none, and what speaks against those.
+
+    Nothing does, unless there are no better ones.
+    """
     why: dict[str, str] = {}
     spare: dict[str, str] = {}  # better than nothing, where nothing better is there
     for column, name in enumerate(names):
@@ -146,7 +172,9 @@ def _sorted_out(
     for name, twin in _doubles(moving, values[:, [names.index(name) for name in moving]]).items():
         why[name] = f"the same as {twin}"
     kept = [name for name in moving if name not in why]
-    return kept, why, not useful and any("counter" in reason for reason in spare.values())
+    why |= dict.fromkeys(kept[MOST_CHANNELS:], f"beyond the first {MOST_CHANNELS} that move")
+    kept = kept[:MOST_CHANNELS]
+    return kept, why, [] if useful else [spare[name] for name in kept]
 
 
 def _still(column: Floats) -> str:
@@ -154,7 +182,9 @@ def _still(column: Floats) -> str:
     if len(there) < (1 - _ABSENT) * len(column) or not len(there):
         return f"missing in {1 - len(there) / max(1, len(column)):.0%} of the readings"
     low, high = float(there.min()), float(there.max())
-    if high - low <= FLAT * max(abs(low), abs(high)):
+    if max(-low, high) > _LARGEST:
+        return f"as large as {max(-low, high):g}, whose square is no number"
+    if high - low <= max(FLAT * max(abs(low), abs(high)), 1 / _LARGEST):
         return f"constant, {low:g}"
     return ""
 

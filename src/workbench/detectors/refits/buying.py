@@ -12,7 +12,13 @@ import numpy as np
 import pandas as pd
 
 from workbench.arrays import Bools, Floats
-from workbench.detectors.alarms import MOST_ALARMED, EpisodeRule, sensor_days, threshold_for_budget
+from workbench.detectors.alarms import (
+    MOST_ALARMED,
+    EpisodeRule,
+    alarmed,
+    sensor_days,
+    threshold_for_budget,
+)
 from workbench.detectors.fitted import Fitted
 from workbench.detectors.packages import check_passable
 from workbench.detectors.refits.answered import Answered, raised
@@ -90,6 +96,36 @@ def bought(
     heard = kept | (answered.faults >= 0) | (answered.usual >= 0)
     scores = _scores(detector, frame, heard, sensor=sensor, time=time)
     return raised(threshold, times, names, scores, answered, rule)
+
+
+def not_endless(
+    threshold: float,
+    detector: Fitted,
+    frame: pd.DataFrame,
+    *,
+    kept: Bools,
+    later: Bools,
+    sensor: str,
+    time: str,
+    alerts_per_sensor_day: float,
+    rule: EpisodeRule,
+    alarm_share: float = MOST_ALARMED,
+) -> float:
+    """Return a threshold as it is, or a higher one if it is an endless alarm on what was learnt.
+
+    Where the trial scored all that bought alike, as of a machine that stood still, its threshold
+    says nothing of the detector that is to run; then that one's own scores buy it. The parameters
+    are those of `bought`, of the detector that is to run.
+    """
+    times, names = epoch_ms(frame[time])[later], frame[sensor].to_numpy()[later]
+    scores = _scores(detector, frame, kept, sensor=sensor, time=time)[later]
+    if not alarmed(times, names, scores > threshold, rule).mean() > alarm_share:
+        return threshold
+    own = threshold_for_budget(
+        times, names, scores, alerts_per_sensor_day=alerts_per_sensor_day, rule=rule,
+        alarm_share=alarm_share, detector=detector,
+    )  # fmt: skip
+    return max(threshold, own)
 
 
 def _scores(

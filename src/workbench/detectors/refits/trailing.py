@@ -23,7 +23,7 @@ from workbench.detectors.fitted import Fitted
 from workbench.detectors.fitting import fit_spec
 from workbench.detectors.packages import check_passable
 from workbench.detectors.refits.answered import Answered
-from workbench.detectors.refits.buying import Terms, bought
+from workbench.detectors.refits.buying import Terms, bought, not_endless
 from workbench.detectors.refits.changing import HOUR_MS, by_sensor, since_change
 from workbench.detectors.windows import time_order
 from workbench.errors import DetectorError, PackageError
@@ -218,11 +218,12 @@ def fit_with_threshold(
         trial = fit_spec(spec, frame[first], sensor=sensor, time=time, keep=fresh[first], seed=seed)
     except DetectorError as err:
         raise _of_answers(err, int((first & kept).sum()), int(fresh.sum())) from err
-    threshold = bought(
-        trial, frame, kept=kept, later=kept & ~first, sensor=sensor, time=time,
-        alerts_per_sensor_day=alerts_per_sensor_day, rule=rule, alarm_share=alarm_share,
-        answered=answered,
-    )  # fmt: skip
+    asked: Any = {
+        "kept": kept, "later": kept & ~first, "sensor": sensor, "time": time,
+        "alerts_per_sensor_day": alerts_per_sensor_day, "rule": rule, "alarm_share": alarm_share,
+    }  # fmt: skip
+    threshold = bought(trial, frame, answered=answered, **asked)
+    threshold = not_endless(threshold, detector, frame, **asked)
     check_passable(detector, threshold)
     return detector, threshold
 
