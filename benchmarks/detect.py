@@ -6,6 +6,10 @@ Readings per second: one window of 64 readings is scored per reading. The overhe
 that of PyOD's `decision_function` on the same windows, less one; below zero we are faster. Times
 are CPU times of this process on one thread, the least of several repeats.
 
+    NAME_rate_c5           the rate with five channels
+    auto_fit_s             one call of `auto`, its choice and its threshold included: 100,000
+                           readings of ten channels
+    auto_rate              what it chooses for five channels, windows of at most 64 readings
     NAME_explained_us      one explanation, as the job asks for it
     NAME_explained_share   of a core at 60,000 readings/s, where of 10,000 readings one opens an
                            alarm: explained when it opens, at its peak and when it closes
@@ -33,6 +37,8 @@ from workbench.detectors.methods.pyod_estimators import foreign
 from workbench.detectors.methods.table import METHODS
 
 WINDOW = 64
+WIDE = 5  # channels with which every rate is told, too
+FLEET = 100_000, 10  # readings and channels of a call of `auto`
 PRESET = Path(__file__).parents[1] / "params" / "60_leaderboard-vus_pr.yaml"
 OWN = {
     "ensemble": {"members": [{"name": "kmeans"}, {"name": "iforest"}]},
@@ -78,23 +84,54 @@ def least(repeats: int, *functions: Callable[[], object]) -> list[float]:
 def measure(name: str, frame: pd.DataFrame, channels: int, repeats: int) -> dict[str, float]:
     """Return fit time, rate and overhead of a detector."""
     least_channels = 2 if name in {"seasonal", "regression"} else 1
-    columns = [f"channel_{number}" for number in range(max(channels, least_channels))]
+    began = time.process_time()
+    detector = fitted(name, frame, max(channels, least_channels))
+    fit_s = time.process_time() - began
+    windows = windows_of(detector, frame)
+    (took,) = least(repeats, lambda: detector.score(windows.values))
+    figures = {"fit_s": fit_s, "rate": len(windows.rows) / took}
+    figures |= {"rate_c5": rate(fitted(name, frame, WIDE), frame, repeats)}
+    figures |= explained(detector, windows, repeats)
+    if name in PYOD:
+        raw = detectors.fit({**detector.spec, "features": "raw"}, frame, sensor="pump")
+        figures["overhead"] = overhead(name, raw, windows, repeats)
+    return figures
+
+
+def fitted(name: str, frame: pd.DataFrame, channels: int) -> detectors.Fitted:
+    """Return a detector of the catalogue with its defaults, on some of the channels."""
+    columns = [f"channel_{number}" for number in range(channels)]
     spec = {"name": name, "window": WINDOW, "channels": columns, **OWN.get(name, {})}
     if name == "limits":
         spec["high"] = [20.0] * len(columns)
-    began = time.process_time()
-    detector = detectors.fit(spec, frame, sensor="pump")
-    fit_s = time.process_time() - began
-    windows = detectors.sliding_windows(
-        frame, sensor="pump", time="event_time", channels=columns, window=WINDOW
+    return detectors.fit(spec, frame, sensor="pump")
+
+
+def windows_of(detector: detectors.Fitted, frame: pd.DataFrame) -> detectors.Windows:
+    """Return the windows that a detector looks at."""
+    return detectors.sliding_windows(
+        frame, sensor="pump", time="event_time", channels=detector.channels, window=detector.window
     )
+
+
+def rate(detector: detectors.Fitted, frame: pd.DataFrame, repeats: int) -> float:
+    """Return how many readings a detector scores in a second."""
+    windows = windows_of(detector, frame)
     (took,) = least(repeats, lambda: detector.score(windows.values))
-    figures = {"fit_s": fit_s, "rate": len(windows.rows) / took}
-    figures |= explained(detector, windows, repeats)
-    if name in PYOD:
-        raw = detectors.fit({**spec, "features": "raw"}, frame, sensor="pump")
-        figures["overhead"] = overhead(name, raw, windows, repeats)
-    return figures
+    return len(windows.rows) / took
+
+
+def automatic(*, quick: bool) -> dict[str, float]:
+    """Return how long `auto` takes to choose, fit and buy a threshold, and its choice's rate."""
+    count, channels = FLEET
+    frame = readings(count // 5 if quick else count, channels)
+    began = time.process_time()
+    detectors.auto(frame, sensor="pump", window=WINDOW)
+    fit_s = time.process_time() - began
+    five = [f"channel_{number}" for number in range(WIDE)]
+    some = frame[: 8_000 if quick else 40_000]
+    chosen = detectors.auto(some, sensor="pump", channels=five, window=WINDOW)
+    return {"fit_s": fit_s, "rate": rate(chosen.detector, some, 2 if quick else 5)}
 
 
 def explained(
@@ -149,9 +186,15 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=1)
     asked = parser.parse_args()
     names = asked.names or [name for name, method in METHODS.items() if not method.refused]
-    frame = readings(8_000 if asked.quick else 40_000, max(asked.channels, 2))
+    frame = readings(8_000 if asked.quick else 40_000, max(asked.channels, WIDE))
     result: dict[str, float] = {}
-    for name in names:
+    if not asked.names or "auto" in names:
+        with threadpool_limits(1):
+            figures = automatic(quick=asked.quick)
+        result |= {f"auto_{key}": round(value, 4) for key, value in figures.items()}
+        if not asked.json:
+            print(f"{'auto':15} fit {figures['fit_s']:6.2f} s {figures['rate']:12,.0f} readings/s")
+    for name in [name for name in names if name != "auto"]:
         some = frame[:8_000] if METHODS[name].score is foreign else frame  # those are slow
         with threadpool_limits(1):
             figures = measure(name, some, asked.channels, 2 if asked.quick else 5)
@@ -160,7 +203,8 @@ def main() -> None:
             over = f"{figures['overhead']:+8.0%}" if "overhead" in figures else ""
             print(
                 f"{name:15} fit {figures['fit_s']:6.2f} s "
-                f"{figures['rate']:12,.0f} readings/s {over:8}"
+                f"{figures['rate']:12,.0f} readings/s {over:8} "
+                f"{figures['rate_c5']:12,.0f} at c = 5 "
                 f"{figures['explained_us']:8,.0f} us to explain"
             )
     if not asked.names:
