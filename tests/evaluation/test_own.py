@@ -155,6 +155,20 @@ def test_what_buys_the_threshold_of_auto_is_what_auto_chose_for_the_readings_jud
     np.testing.assert_array_equal(by_name.scores, by_spec.scores)
 
 
+def test_a_sensors_number_is_no_reading_of_it(folder):
+    """`auto` on all sensors together took the column for a channel that moves."""
+    numbered = [
+        frame.drop(columns="sensor").assign(pump=number)
+        for number, frame in enumerate(frames(folder))
+    ]
+    pd.concat(numbered).to_csv(folder / "all.csv", index=False)
+
+    (frame,) = read_series(str(folder / "all.csv"), time="event_time", sensor="pump")
+
+    assert list(frame) == ["event_time", "bar", "sensor"]
+    assert set(frame["sensor"]) == {0, 1}
+
+
 def test_with_a_refit_policy_threshold_and_alarms_are_those_of_the_replay(folder):
     frame = frames(folder)[0]
     frame.loc[1000:, "bar"] += 0.15  # readings drift, and with them the threshold

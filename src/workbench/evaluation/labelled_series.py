@@ -264,4 +264,5 @@ def read_one(file: Path, time: str, sensor: str) -> pd.DataFrame:
         line = f", line {err.rows[0] + 2}" if err.rows else ""
         where = f"{file}{line}, column {time}"
         raise EvaluationError(err.message, where=where, hint=err.hint) from err
-    return frame.assign(**{time: times, "sensor": frame[sensor] if sensor else file.stem})
+    named = frame.assign(**{time: times, "sensor": frame[sensor] if sensor else file.stem})
+    return named.drop(columns={sensor} - {"", "sensor"})  # a number of a sensor is no reading
