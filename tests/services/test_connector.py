@@ -1,15 +1,22 @@
 import json
 import multiprocessing
+import subprocess
 import time
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pulsar
 import pytest
 
+from workbench import broker
 from workbench.broker import connect
 from workbench.endpoints import broker_token_file
 from workbench.errors import ServicesError
-from workbench.services import artifacts, connector, connector_jars
+from workbench.services import artifacts, connector, connector_jars, java
+from workbench.services.compilation import flink_jars, jar
 from workbench.stream.running.job import environment
+
+from .slow_seeks import SlowSeeks
 
 MESSAGES = 600
 
@@ -131,3 +138,39 @@ def test_classes_that_do_not_compile_are_refused(tmp_path, monkeypatch):
     assert error.value.where == str(tmp_path)
     assert error.value.hint == "were they written for another version of what they use?"
     assert not list((tmp_path / "cache").rglob("*.jar"))
+
+
+@pytest.mark.pulsar
+def test_a_subscription_is_free_once_it_is_at_its_position_however_slow_the_broker(services):
+    """A seek lets the consumer connect anew; closed amid that, it kept the partition for good."""
+    topics = [f"persistent://public/default/slow-seeks-{n}" for n in range(3)]
+    with connect() as client:
+        for topic in topics:
+            client.create_producer(topic).send(b"{}")
+    proxy = SlowSeeks(urlsplit(services.broker).port)
+    token = broker_token_file().read_text().strip()
+    jars = [*connector_jars(), *flink_jars("flink-dist-*.jar", "log4j-*.jar")]
+    path = [jar(Path(__file__).with_name("java"), jars), *jars]
+    command = [java(), "-cp", ":".join(map(str, path)), "workbench.Positioning"]
+    url = f"pulsar://127.0.0.1:{proxy.port}"
+    with subprocess.Popen(
+        [*map(str, command), url, token, "slow", *topics],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as positioning:
+        try:
+            assert any(line == "positioned\n" for line in positioning.stdout)
+            consumers = {topic: consumers_of(topic, "slow") for topic in topics}
+        finally:
+            positioning.kill()
+    proxy.listening.close()
+
+    assert consumers == dict.fromkeys(topics, [])
+    assert proxy.connections == 1  # it was never cut
+
+
+def consumers_of(topic, subscription):
+    stats = broker.admin("GET", f"{broker.rest_path(topic)}/stats").json()
+    return stats["subscriptions"][subscription]["consumers"]

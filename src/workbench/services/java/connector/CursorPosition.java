@@ -18,9 +18,12 @@ import org.apache.pulsar.client.impl.MessageIdImpl;
  * behind the whole batch and loses its rest (FLINK-36180). Here it goes on with the batch, and
  * {@code PulsarRecordEmitter} leaves out what was in the checkpoint.
  *
- * <p>It is tried again where it fails. A broker that takes more than 0.1 s for a seek finds the
- * consumer connecting anew, and then closed: at its late answer the client cuts the connection that
- * all partitions share, and the next one's position would fail, and with it the job.
+ * <p>A seek disconnects the consumer, which connects anew after 0.1 s. It is closed when it has: of
+ * one that is connecting the broker would hear nothing. At the answer to what it had asked before, the
+ * client cuts the connection that all partitions share; or, if that comes at the same moment, it does
+ * not, and the consumer keeps the partition from the one that reads it for as long as the job lives.
+ *
+ * <p>What fails is tried again.
  */
 public final class CursorPosition implements Serializable {
     private static final long serialVersionUID = 1L;
@@ -30,6 +33,8 @@ public final class CursorPosition implements Serializable {
 
     private static final int ATTEMPTS = 10;
     private static final long PAUSE_MS = 500;
+    private static final long LOOK_MS = 10; // at whether it is connected
+    private static final long LONGEST_NS = 30_000_000_000L; // as a client waits for an answer
 
     private final MessageId messageId;
     private final boolean include;
@@ -66,14 +71,14 @@ public final class CursorPosition implements Serializable {
                 if (attempt == ATTEMPTS) {
                     throw err;
                 }
-                pause();
+                pause(PAUSE_MS);
             }
         }
     }
 
-    private static void pause() throws PulsarClientException {
+    private static void pause(long milliseconds) throws PulsarClientException {
         try {
-            Thread.sleep(PAUSE_MS);
+            Thread.sleep(milliseconds);
         } catch (InterruptedException err) {
             Thread.currentThread().interrupt();
             throw new PulsarClientException(err);
@@ -87,12 +92,32 @@ public final class CursorPosition implements Serializable {
                         .topic(topic)
                         .subscriptionName(subscription)
                         .consumerName(NAME)
+                        .receiverQueueSize(1) // nobody takes them
                         .subscribe()) {
-            if (timestamp != null) {
-                consumer.seek(timestamp);
-            } else {
-                consumer.seek(first());
+            try {
+                seek(consumer);
+            } finally {
+                awaitConnection(consumer);
             }
+        }
+    }
+
+    private void seek(Consumer<?> consumer) throws PulsarClientException {
+        if (timestamp != null) {
+            consumer.seek(timestamp);
+        } else {
+            consumer.seek(first());
+        }
+    }
+
+    private static void awaitConnection(Consumer<?> consumer) throws PulsarClientException {
+        long begin = System.nanoTime();
+        while (!consumer.isConnected()) {
+            if (System.nanoTime() - begin > LONGEST_NS) {
+                throw new PulsarClientException(
+                        consumer.getTopic() + " did not connect again after it was put at a position");
+            }
+            pause(LOOK_MS);
         }
     }
 
