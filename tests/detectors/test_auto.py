@@ -48,6 +48,17 @@ def test_what_says_nothing_is_left_out_and_the_card_says_why(chosen):
     assert chosen.choice.series.interval_s == 60
 
 
+def test_shapes_of_single_channels_are_looked_for_in_windows_of_two_lengths(chosen):
+    windows = {row["looks_for"]: row["window"] for row in chosen.choice.table}
+    counting = machine()[["event_time", "machine", "hours"]]
+    members = detectors.choose({"name": "auto"}, counting, sensor="machine").spec["members"]
+
+    short = windows["patterns not seen before"]
+    assert windows["shapes of a channel"] == short
+    assert windows["short shapes of a channel"] == short // 2
+    assert {spec["features"] for spec in members if spec["name"] == "subpca"} <= {"differences"}
+
+
 def test_it_finds_a_fault_that_shows_in_no_single_channel(chosen):
     later = machine(seed=4)
     later.loc[900:929, "current"] = later.loc[900:929, "current"].to_numpy()[::-1].copy() + 0.9

@@ -14,6 +14,7 @@ SPECS = {
     },
     "reconstruction": {"name": "reconstruction", "window": 4, "features": "raw"},
     "pca": {"name": "pca", "window": 4},
+    "subpca": {"name": "subpca", "window": 4},
     "knn": {"name": "knn", "window": 4, "sample": 300},
     "range": {"name": "range", "window": 4},
 }  # fmt: skip

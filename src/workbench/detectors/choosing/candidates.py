@@ -59,6 +59,7 @@ def candidates(series: Series, long: int, short: int) -> dict[str, Spec]:
         specs = {"patterns not seen before": specs["patterns not seen before"]}
     elif short * len(series.kept) == 1:
         del specs["readings that do not belong together"]
+    specs |= _shapes(series, short)
     if 2 <= len(series.kept) <= 100:
         newest = 2 if calm == "differences" else 1
         specs["channels that disagree"] = {
@@ -67,6 +68,18 @@ def candidates(series: Series, long: int, short: int) -> dict[str, Spec]:
     elif len(series.kept) == 1:
         specs["levels"] = {"name": "robust_z", "window": 1}
     return specs
+
+
+def _shapes(series: Series, short: int) -> dict[str, Spec]:
+    """Return what looks at each channel by itself, in windows of two lengths."""
+    least = 3 if series.counters else 2  # a difference less than readings
+    plainly = "differences" if series.counters else "raw"
+    lengths = {"shapes of a channel": short, "short shapes of a channel": short // 2}
+    return {
+        what: {"name": "subpca", "window": window, "features": plainly, "sample": 3000}
+        for what, window in lengths.items()
+        if window >= least
+    }
 
 
 def time_of_day(series: Series) -> dict[str, Spec]:

@@ -14,6 +14,7 @@ from workbench.detectors.methods import (
     relations,
     rules,
     seasons,
+    subspaces,
 )
 from workbench.detectors.methods.features import FEATURES
 from workbench.detectors.methods.method import Method, Param
@@ -185,6 +186,15 @@ _ESTIMATORS = (
         params=(Param("variance", 0.99, "share of variance to explain", 0.1, 1.0),),
     ),
     Method(
+        "subpca", "shapes that a channel does not take, at any level that it has",
+        "Ku, Storer and Georgakis (1995), Dynamic Principal Component Analysis, by channel; "
+        "compare Sub-PCA of TSB-AD (2024)",
+        subspaces.fit_subpca, subspaces.subpca, parts=subspaces.subpca_parts,
+        state={"mean": "f8[f]", "whitening": "f8[c,k,k]"}, check=subspaces.check_subpca,
+        params=(Param("ridge", 0.001, "share of a channel's mean variance, added to that of each "
+                      "component", 1e-9, 1),),
+    ),
+    Method(
         "mcd", "windows off one elliptic cloud, though training holds faults",
         "Rousseeuw and Van Driessen (1999), Minimum Covariance Determinant; as PyOD's MCD",
         densities.fit_mcd, densities.mahalanobis, parts=densities.mahalanobis_parts,
@@ -298,8 +308,8 @@ METHODS: dict[str, Method] = {
 _COST_US = {
     "limits": 0.05, "range": 0.05, "robust_z": 0.05, "rolling": 2, "rate": 0.05, "stuck": 0.3,
     "seasonal": 0.1, "knn": 4, "lof": 6.5, "kmeans": 0.4, "cblof": 0.6, "iforest": 2, "ecod": 4,
-    "hbos": 0.8, "pca": 0.6, "mcd": 0.5, "gmm": 0.8, "ocsvm": 0.9, "reconstruction": 0.3,
-    "regression": 1, "kde": 165, "inne": 70,
+    "hbos": 0.8, "pca": 0.6, "subpca": 1.3, "mcd": 0.5, "gmm": 0.8, "ocsvm": 0.9,
+    "reconstruction": 0.3, "regression": 1, "kde": 165, "inne": 70,
 }  # fmt: skip
 """Microseconds per reading, w = 64, one channel, one core, as `benchmarks/detect.py` measured."""
 
