@@ -72,6 +72,16 @@ def test_a_room_shows_its_public_names_and_nothing_else(face):
         assert getattr(room, name) is not None
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_public_name_is_that_of_a_module_which_would_take_its_place(room):
+    """Python sets a module in its room as it is imported, for whatever name of it."""
+    folder = PACKAGE / room
+    modules = {path.stem for path in folder.glob("*.py")}
+    modules |= {path.parent.name for path in folder.glob("*/__init__.py")}
+
+    assert modules & set(public(folder)) == set()
+
+
 def test_every_room_has_a_face():
     assert {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"} == {
         *ROOMS,

@@ -21,7 +21,7 @@ from workbench.evaluation import (
     labelled_sets,
     read_folder,
 )
-from workbench.evaluation.benchmark import _Asked
+from workbench.evaluation.benchmarking import _Asked
 from workbench.times import epoch_ms
 
 SPEC = {"knn": {"name": "knn", "window": 4}}

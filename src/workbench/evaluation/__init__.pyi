@@ -1,6 +1,6 @@
-from .benchmark import LEARN as LEARN
-from .benchmark import Benchmark as Benchmark
-from .benchmark import benchmark as benchmark
+from .benchmarking import LEARN as LEARN
+from .benchmarking import Benchmark as Benchmark
+from .benchmarking import benchmark as benchmark
 from .budget import AtBudget as AtBudget
 from .budget import recall_at as recall_at
 from .causal import causal_scores as causal_scores
