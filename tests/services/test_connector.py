@@ -167,7 +167,7 @@ def test_a_subscription_is_free_once_it_is_at_its_position_however_slow_the_brok
             positioning.kill()
     proxy.listening.close()
 
-    assert consumers == dict.fromkeys(topics, [])
+    assert consumers == {topic: [] for topic in topics}
     assert proxy.connections == 1  # it was never cut
 
 
