@@ -51,6 +51,7 @@ TOPIC_LEDGERS = 100
 READ_BYTES = 1 << 20
 RECORD = {"type": "record", "name": "Reading"}
 FIELDS = [{"name": "value", "type": "long"}]
+_HANG_S = 86_400
 NO_ETAG = ".untagged"  # keys that s3proxy gives no etag: files that were not put through it
 
 
@@ -187,7 +188,7 @@ class Server:
             writer.write(answer[:end])
             await writer.drain()
         if self.fault.how in ("hang", "stall"):
-            await asyncio.Event().wait()
+            await asyncio.sleep(_HANG_S)  # what waits for no timer is collected as garbage
         # lingering for 0 s: the client is told that the connection is reset, not that it ended
         linger = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -34,6 +34,7 @@ settings.load_profile("shared")
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 _SERVICES_HOME = pytest.StashKey[str]()
 _FAILED = pytest.StashKey[bool]()
+_STOP_S = 60  # for the jobs of a test that failed
 
 
 @pytest.hookimpl(wrapper=True)
@@ -107,12 +108,19 @@ def _a_second_try_finds_nothing(request, monkeypatch):
     yield
     if not request.node.stash.get(_FAILED, False):
         return
-    for job in jobs:
-        with contextlib.suppress(Exception):  # of a cluster that is gone, in Java's words
-            job.stop()
+    stops = [threading.Thread(target=_stop, args=(job,), daemon=True) for job in jobs]
+    for stop in stops:
+        stop.start()
+    for stop in stops:
+        stop.join(_STOP_S)  # one whose JobManager is gone hears nothing any more
     for topic in _topics() - before:
         parts = "" if broker.parts(topic) == [topic] else "/partitions"
         broker.admin("DELETE", f"{broker.rest_path(topic)}{parts}?force=true")
+
+
+def _stop(job):
+    with contextlib.suppress(Exception):  # of a cluster that is gone, in Java's words
+        job.stop()
 
 
 def _topics():

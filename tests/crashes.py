@@ -1,14 +1,17 @@
 """What a store holds after a write that was killed, or met an error, at any line of `files`.
 
-Run as a script: `crashes.py OPERATION kill|error FOLDER`. A child does the operation on a fresh
-copy of the folder and ends itself, or meets a full disk, at the n-th line that runs in `files`;
-another does it again, whole. A line of JSON for each n: how the first ended, the state before and
-after it, whether that could be seen, how the other ended, and the state then.
+Run as a script: `crashes.py OPERATION HOW FOLDER`. A child does the operation on a fresh copy of
+the folder and ends itself (`kill`), or meets an error of the disk (`ENOSPC`, `EROFS`, `EIO`), at
+the n-th line that runs in `files`, or may write no file longer than n bytes (`limit`: the system
+cuts the write that goes beyond); another does it again, whole. A line of JSON for each n: how the
+first ended, the state before and after it, whether that could be seen, how the other ended, and the
+state then.
 """
 
 import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -26,6 +29,7 @@ from workbench.runs.store import publish
 from workbench.stream import promotion_log
 from workbench.stream.promotion_log import Promotion
 
+_STEP = 11  # bytes between two places at which a write is cut
 FIRST = Promotion("plant", "champion", "a" * 64, promotion_log.BEGINNING, "2026-01-01T00:00:00Z")
 SECOND = replace(FIRST, package="b" * 64, effective_ms=2**45)
 ALERT = {"id": "9f", "status": "open", "sensor": "pump-1"}
@@ -149,7 +153,7 @@ def child(work):
             os.write(writing, json.dumps(work()).encode())
             status = 0
         except OSError as err:
-            status = 3 if err.errno == errno.ENOSPC else 1
+            status = 3 if err.errno in files.REFUSALS else 1
         finally:
             os._exit(status)
     os.close(writing)
@@ -159,7 +163,13 @@ def child(work):
 
 
 def hurt(work, how, number):
-    """Do it until the n-th line in `files`; return how many of the lines were left."""
+    """Do it until the n-th line in `files`, or byte; return how many of the lines were left."""
+
+    if how == "limit":
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (number, resource.RLIM_INFINITY))
+        work()
+        return 1
 
     def trace(frame, event, argument):
         nonlocal number
@@ -170,7 +180,7 @@ def hurt(work, how, number):
             if number == 0 and how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             if number == 0:
-                raise OSError(errno.ENOSPC, "No space left on device")
+                raise OSError(getattr(errno, how), os.strerror(getattr(errno, how)))
         return trace
 
     sys.settrace(trace)
@@ -190,13 +200,13 @@ def main(operation, how, place):
     os.chdir(place)
     first, status, number = None, 1, 0
     while status != 0:
-        number += 1
+        number += _STEP if how == "limit" else 1
         shutil.rmtree(now)
         shutil.copytree(before, now)
         os.chdir(now)
-        first = child(state)[1] if number == 1 else first
+        first = child(state)[1] if first is None else first
         status, left = child(partial(hurt, work, how, number))
-        if how == "error" and status == 0 and left <= 0:
+        if how.startswith("E") and status == 0 and left <= 0:
             status = 256  # it went on without what failed
         looked, then = child(state)
         again, _ = child(work)

@@ -1,4 +1,4 @@
-"""Each operation on the stores, killed or out of disk at any line: before or after, and again."""
+"""Each operation on the stores, killed or refused by the disk anywhere: before or after."""
 
 import json
 import subprocess
@@ -20,12 +20,19 @@ KILLED = [
     "export",
     "publish",
 ]
-OUT_OF_DISK = ["promote", "add package", "answer", "export"]
+OUT_OF_DISK = ["promote", "add package", "mend package", "answer", "export"]
+REFUSED = [(how, name) for how in ("EROFS", "EIO") for name in ("promote", "add package")]
+CUT = ["promote", "answer"]  # lines are added to files, which a write may reach in part
 
 
 @pytest.mark.parametrize(
     ("how", "operation"),
-    [*(("kill", name) for name in KILLED), *(("error", name) for name in OUT_OF_DISK)],
+    [
+        *(("kill", name) for name in KILLED),
+        *(("ENOSPC", name) for name in OUT_OF_DISK),
+        *REFUSED,
+        *(("limit", name) for name in CUT),
+    ],
 )
 @pytest.mark.slow
 def test_an_operation_that_ends_at_any_line_is_done_or_not_and_can_be_done_again(

@@ -1,6 +1,7 @@
 """A write is whole or not at all, whatever ends it and wherever; and there is one door for it."""
 
 import ast
+import ctypes
 import errno
 import os
 import signal
@@ -141,7 +142,8 @@ def test_a_disk_that_takes_no_more_keeps_what_was_there_and_no_rest(tmp_path, te
         [sys.executable, "-c", code, path, text[:5]], capture_output=True, text=True
     )
 
-    assert done.stderr.splitlines()[-1] == f"OSError: [Errno {errno.EFBIG}] File too large"
+    refused = f"OSError: [Errno {errno.EFBIG}] File too large: '{path}'"
+    assert done.stderr.splitlines()[-1] == refused
     assert path.read_text() == "before"
     assert [one.name for one in tmp_path.iterdir()] == ["note"]
 
@@ -215,6 +217,54 @@ def test_a_writer_that_wrote_nothing_or_failed_changes_nothing(tmp_path):
 
     assert path.read_text() == "before"
     assert [one.name for one in tmp_path.iterdir()] == ["note"]
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A folder to be replaced."""
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "a").write_text("before")
+    return tmp_path / "target"
+
+
+def replace_by_after(folder):
+    with files.new_folder(folder) as part:
+        (part / "a").write_text("after")
+
+
+def test_where_folders_cannot_be_swapped_the_old_one_comes_back(old, monkeypatch):
+    replace, goals = os.replace, []
+
+    def refusing(source, goal):
+        goals.append(goal)
+        if len(goals) == 2:  # the old one is aside, and nothing stands at its place
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        replace(source, goal)
+
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())  # a system without renameat2
+    monkeypatch.setattr(os, "replace", refusing)
+    with pytest.raises(OSError, match=f"error: '{old}'"):
+        replace_by_after(old)
+
+    assert len(goals) == 3
+    assert contents(old) == {"a": "before"}
+    assert list(old.parent.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("refusal", [errno.EIO, errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_refuses_the_swap_is_told_and_nothing_is_moved(old, monkeypatch, refusal):
+    class Library:
+        @staticmethod
+        def renameat2(*_):
+            ctypes.set_errno(refusal)
+            return -1
+
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: Library)
+    with pytest.raises(OSError, match=os.strerror(refusal)):
+        replace_by_after(old)
+
+    assert contents(old) == {"a": "before"}
+    assert list(old.parent.iterdir()) == [old]
 
 
 def test_of_two_folders_of_one_name_the_second_is_refused(tmp_path):

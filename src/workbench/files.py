@@ -29,7 +29,7 @@ from typing import Any, BinaryIO
 PARTIAL = ".partial-"
 # What a disk that is full, only read, another's or broken says
 REFUSALS = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
 }
 _AT_FDCWD = -100
 _BLOCK = 4096  # bytes
@@ -301,14 +301,29 @@ def _sync(path: Path) -> None:
 def _set_aside(part: Path, path: Path) -> Path:
     aside = _part(path.parent)
     os.replace(path, aside)  # noqa: PTH105 - as above
-    os.replace(part, path)  # noqa: PTH105
+    try:
+        os.replace(part, path)  # noqa: PTH105
+    except OSError:
+        os.replace(aside, path)  # noqa: PTH105 - or nothing would stand there any more
+        raise
     return aside
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Swap two folders in one step; False where the system or its file system cannot."""
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux, glibc
+    """Swap two folders in one step; False where the system or its file system cannot.
+
+    Raises
+    ------
+    OSError
+        If it can, and the disk refuses.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # Linux, glibc
     if rename is None:
         return False
     here, names = _AT_FDCWD, [os.fsencode(path) for path in (first, second)]
-    return bool(rename(here, names[0], here, names[1], _RENAME_EXCHANGE) == 0)
+    if rename(here, names[0], here, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    refusal = ctypes.get_errno()
+    if refusal in REFUSALS - {errno.EPERM}:  # EPERM: some network file systems, for what they lack
+        raise OSError(refusal, os.strerror(refusal), str(second))
+    return False

@@ -163,7 +163,7 @@ def test_a_save_that_is_killed_leaves_the_old_package_or_the_new(folder):
 
 
 def test_where_folders_cannot_be_swapped_the_old_one_is_put_aside(detector, tmp_path, monkeypatch):
-    monkeypatch.setattr("ctypes.CDLL", lambda _: object())  # a system without renameat2
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())  # a system without renameat2
     ids = [
         detectors.save(detector, tmp_path / "d", threshold=t, rule=EpisodeRule(), training={})
         for t in (3, 4)
