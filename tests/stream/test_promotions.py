@@ -3,7 +3,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from workbench.stream.promotion_log import (
     log_path,
     promotions,
 )
+from workbench.stream.selection import scorers, select
 from workbench.times import iso
 
 _TABLE = detectors.catalogue()
@@ -128,6 +129,23 @@ def test_a_sensor_with_a_zero_at_its_end_and_one_of_a_megabyte_are_two_of_their_
 
     assert positions[:5].tolist() == [1, 0, 0, 1, 0]
     assert positions.sum() == 40_000
+
+
+def test_a_start_loads_one_package_however_many_were_promoted(store, package_folder, stream):
+    last = add_package(package_folder)
+    log = [_promotion(f"{number:064x}", number) for number in range(999)]  # of packages long gone
+    log.append(_promotion(last, 1000))
+    path = log_path("pumps")
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(asdict(promotion)) + "\n" for promotion in log))
+
+    selection = select(stream)
+
+    ((_, scored, _),) = scorers(selection)
+    assert selection.package.id == last
+    assert len(scored.log()) == 1000
+    with pytest.raises(PackageError, match="0 packages in the store start with"):
+        find_package(log[-2].package)
 
 
 def test_a_package_is_found_by_the_start_of_its_id(store, package_folder):
