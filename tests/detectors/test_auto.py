@@ -50,13 +50,17 @@ def test_what_says_nothing_is_left_out_and_the_card_says_why(chosen):
 
 def test_shapes_of_single_channels_are_looked_for_in_windows_of_two_lengths(chosen):
     windows = {row["looks_for"]: row["window"] for row in chosen.choice.table}
-    counting = machine()[["event_time", "machine", "hours"]]
+    starts = np.cumsum(np.random.default_rng(1).random(1500) < 0.5)
+    counting = machine()[["event_time", "machine", "hours"]].assign(starts=starts)
+    alone = machine()[["event_time", "machine", "flow"]]
     members = detectors.choose({"name": "auto"}, counting, sensor="machine").spec["members"]
 
     short = windows["patterns not seen before"]
     assert windows["shapes of a channel"] == short
     assert windows["short shapes of a channel"] == short // 2
-    assert {spec["features"] for spec in members if spec["name"] == "subpca"} <= {"differences"}
+    assert {spec["features"] for spec in members if spec["name"] == "subpca"} == {"differences"}
+    table = detectors.choose({"name": "auto"}, alone, sensor="machine").table
+    assert "subpca" not in {row["method"] for row in table}
 
 
 def test_it_finds_a_fault_that_shows_in_no_single_channel(chosen):

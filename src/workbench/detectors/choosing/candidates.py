@@ -71,7 +71,12 @@ def candidates(series: Series, long: int, short: int) -> dict[str, Spec]:
 
 
 def _shapes(series: Series, short: int) -> dict[str, Spec]:
-    """Return what looks at each channel by itself, in windows of two lengths."""
+    """Return what looks at each channel by itself, in windows of two lengths.
+
+    Of one channel alone the windows of all channels say the same already.
+    """
+    if len(series.kept) == 1:
+        return {}
     least = 3 if series.counters else 2  # a difference less than readings
     plainly = "differences" if series.counters else "raw"
     lengths = {"shapes of a channel": short, "short shapes of a channel": short // 2}
