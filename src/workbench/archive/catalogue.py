@@ -111,10 +111,8 @@ def read_catalogue(reads: SmallReads) -> Catalogue:
     of_maps, broken_maps = _read_maps(reads, maps)
     no_index = [Stray(_no_index(item), _ledger_id(item.key), loses=False) for item in kinds.alone]
     with paused():
-        catalogue = _choose(
-            columns, ledgers + of_maps, [*broken, *broken_maps, *no_index, *streams]
-        )
-    catalogue.problems = _with_topics(reads, catalogue.problems)
+        catalogue = _choose(columns, ledgers + of_maps)
+    _divide(catalogue, _with_topics(reads, [*broken, *broken_maps, *no_index, *streams]))
     for ledger, neighbour in misnamed(catalogue.ledgers):
         _judge(reads, catalogue, ledger, neighbour)
     return catalogue
@@ -337,7 +335,7 @@ def _wrong_id(number: int, key: str) -> ArchiveError:
     return ArchiveError(f"the key names ledger {number}, ids have 63 bits", where=key)
 
 
-def _choose(columns: Columns, ledgers: list[Ledger], broken: list[Stray]) -> Catalogue:
+def _choose(columns: Columns, ledgers: list[Ledger]) -> Catalogue:
     rows = columns.by_topic()
     by_topic: dict[str, list[Ledger]] = defaultdict(list)
     for ledger in ledgers:
@@ -350,14 +348,23 @@ def _choose(columns: Columns, ledgers: list[Ledger], broken: list[Stray]) -> Cat
     for topic, written in sorted(by_topic.items()):
         made[topic], cut = _settled(written)
         leftovers += map(_incomplete, cut)
-    catalogue = Catalogue(LedgersByTopic(columns, rows, made), leftovers=leftovers)
-    complete_ids = catalogue.ledgers.ids() if broken else set()
-    for stray in broken:
-        if stray.ledger_id in complete_ids:
+    return Catalogue(LedgersByTopic(columns, rows, made), leftovers=leftovers)
+
+
+def _divide(catalogue: Catalogue, strays: list[Stray]) -> None:
+    """Tell what failed attempts left beside a complete one from what a topic may lack.
+
+    A cluster gives an id once. Where two topics have one, the bucket is of several clusters, and
+    what names no topic may be of the other.
+    """
+    topics = catalogue.ledgers.by_id() if strays else {}
+    is_shared = any(len(several) > 1 for several in topics.values())
+    for stray in strays:
+        owners = topics.get(stray.ledger_id, set())
+        if stray.topic in owners or (stray.topic is None and owners and not is_shared):
             catalogue.leftovers.append(stray.error)
         else:
             catalogue.problems.append(stray)
-    return catalogue
 
 
 def _settled(written: list[Ledger]) -> tuple[list[Ledger], list[Ledger]]:

@@ -557,3 +557,36 @@ def test_objects_of_the_streaming_layout_are_named(key, tmp_path):
     with pytest.raises(ArchiveError) as caught:
         archive.open(str(tmp_path)).topics()
     assert str(caught.value) == expected
+
+
+def of_two_clusters(pulsar, folder, *ids):
+    """Write ledgers of `t`, and of `u` with the same ids; give the last index of `u`."""
+    for topic, uuid in (("t", pulsar.UUID), ("u", OTHER)):
+        for number in ids:
+            whole = [pulsar.entry(b"x")]
+            pulsar.ledger(folder, whole, uuid=uuid, number=number, topic=f"a/b/persistent/{topic}")
+    return folder / f"{OTHER}-ledger-{ids[-1]}-index"
+
+
+def test_a_damaged_index_is_no_leftover_where_clusters_share_a_bucket(pulsar, tmp_path):
+    """Each counts its ledgers by itself: rows of one were missing without a word."""
+    of_two_clusters(pulsar, tmp_path, 1, 2).write_bytes(b"damaged")
+
+    with pytest.raises(ArchiveError, match="an index has at least 32 bytes, found 7"):
+        archive.open(str(tmp_path)).topic("u").messages()
+
+
+@pytest.mark.parametrize("owner", ["t", "u"])
+def test_a_damaged_index_is_a_leftover_of_its_own_topic_alone(pulsar, tmp_path, owner):
+    index = of_two_clusters(pulsar, tmp_path, 2)
+    pulsar.ledger(tmp_path, [pulsar.entry(b"x")], number=1, topic="a/b/persistent/u")
+    index.write_bytes(b"damaged")
+    named(index, f"persistent://a/b/{owner}")
+    opened = archive.open(str(tmp_path))
+
+    assert opened.topic("t").messages().num_rows == 1
+    if owner == "t":
+        assert opened.topic("u").messages().num_rows == 1
+    else:
+        with pytest.raises(ArchiveError, match="an index has at least 32 bytes, found 7"):
+            opened.topic("u").messages()

@@ -6,6 +6,7 @@ data object as long as that says, is seen in columns; all others are objects as 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -155,12 +156,17 @@ class LedgersByTopic(MutableMapping[str, list[Ledger]]):
         """Return how many ledgers a topic has."""
         return len(self._rows[topic]) if topic in self._rows else len(self._made[topic])
 
-    def ids(self) -> set[int]:
-        """Return the ids of all ledgers that are complete."""
-        ids = {x.id for kept in self._made.values() for x in kept if x.bytes == x.index.data_bytes}
-        for rows in self._rows.values():
-            ids |= set(self._columns.ids[rows].tolist()) if self._columns else set()
-        return ids
+    def by_id(self) -> dict[int, set[str]]:
+        """Return the topics of the ledgers that are complete, by their ids: of one cluster one."""
+        topics: dict[int, set[str]] = defaultdict(set)
+        for topic, kept in self._made.items():
+            for ledger in kept:
+                if ledger.bytes == ledger.index.data_bytes:
+                    topics[ledger.id].add(topic)
+        for topic, rows in self._rows.items():
+            for number in self._columns.ids[rows].tolist() if self._columns else ():
+                topics[number].add(topic)
+        return topics
 
     def in_order(self) -> list[tuple[int, str]]:
         """Return id and topic of all ledgers, by their ids."""
