@@ -16,10 +16,11 @@ first topic alone are there, of others the listing has only key and size.
 Some stores differ: `--no-start-after` lists from the beginning all the same, `--any-case` orders
 keys as if they had no capitals, `--refuse` answers 403 to clients whose User-Agent has this text.
 
-A bad network: `--fault HOW` fails one place, an object at a byte or a page of the listing, however
-it is asked for: the `--at`-th that anybody asks for, the first `--times`. HOW is `reset` (no
-answer), `cut` (half of it, then the connection is reset), `hang` (no answer, for ever) or `stall`
-(half of it, then nothing). Requests and places are in the counts, as `faults` and `places`.
+A bad network: `--fault HOW` fails one place of each folder that is called by a number, an object at
+a byte or a page of the listing, however it is asked for: of folder 7 the seventh that anybody asks
+for, the first `--times`. HOW is `reset` (no answer), `cut` (half of it, then the connection is
+reset), `hang` (no answer, for ever) or `stall` (half of it, then nothing). Requests that failed and
+places are in the counts by folder, as `faults` and `places`.
 """
 
 from __future__ import annotations
@@ -120,18 +121,20 @@ def _row(key: str, size: int, etag: str) -> str:
 
 @dataclass
 class Fault:
-    """What the network does to the `place`-th place that is asked for, the first `times`.
+    """What the network does to the n-th place of folder n that is asked for, the first `times`.
 
     Attributes
     ----------
     how
         `reset`, `cut`, `hang` or `stall`; empty: nothing.
+    places, faults
+        By folder: the places that were asked for, and how many requests it befell.
     """
 
     how: str = ""
-    place: int = 1
     times: int = 1
-    places: dict[tuple[str, str], int] = field(default_factory=dict)
+    places: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
 
     def befalls(self, target: str, wanted: str) -> bool:
         """Return whether it befalls a request; `wanted` is its Range, or empty."""
@@ -140,11 +143,19 @@ class Fault:
         page = asked.get("continuation-token") or asked.get("start-after") or [""]
         start = wanted.partition("=")[2].partition("-")[0] or "0"
         where = (url.path.rstrip("/"), page[0] if "list-type" in asked else start)
-        number = self.places.setdefault(where, len(self.places) + 1)
-        if not self.how or number != self.place or self.times <= 0:
+        inside = asked.get("prefix") or [unquote(url.path).lstrip("/").partition("/")[2]]
+        folder = inside[0].partition("/")[0]
+        places = self.places.setdefault(folder, {})
+        number = places.setdefault(where, len(places) + 1)
+        if not self.how or str(number) != folder or self.faults[folder] >= self.times:
             return False
-        self.times -= 1
+        self.faults[folder] += 1
         return True
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return places and faults, by folder."""
+        places = {folder: len(places) for folder, places in self.places.items()}
+        return {"places": places, "faults": dict(self.faults)} if self.how else {}
 
 
 class Server:
@@ -176,10 +187,7 @@ class Server:
 
     def _is_faulty(self, head: list[str]) -> bool:
         target, wanted = head[0].split(" ")[1], _headers(head[1:]).get("range", "")
-        if not urlsplit(target).path.strip("/") or not self.fault.befalls(target, wanted):
-            return False
-        self.requests["faults"] += 1
-        return True
+        return bool(urlsplit(target).path.strip("/")) and self.fault.befalls(target, wanted)
 
     async def _fail(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
         """Do to an answer what the network does; half of it is at least its head."""
@@ -200,8 +208,8 @@ class Server:
         url = urlsplit(target)
         key = unquote(url.path).lstrip("/").partition("/")[2]
         if not url.path.strip("/"):
-            places = {"places": len(self.fault.places)} if self.fault.how else {}
-            status, head, body = "200 OK", "", json.dumps({**self.requests, **places}).encode()
+            counts = {**self.requests, **self.fault.counts()}
+            status, head, body = "200 OK", "", json.dumps(counts).encode()
         else:
             self.requests["list" if not key else method.lower()] += 1
             await asyncio.sleep(self.delay_s)
@@ -315,13 +323,12 @@ def main() -> None:
     parser.add_argument("--any-case", action="store_true")
     parser.add_argument("--refuse", default="")
     parser.add_argument("--fault", choices=["reset", "cut", "hang", "stall"], default="")
-    parser.add_argument("--at", type=int, default=1)
     parser.add_argument("--times", type=int, default=1)
     options = parser.parse_args()
     bucket = folder_bucket(options.folder) if options.folder else fleet_bucket(options.ledgers)
     bucket.has_start_after = not options.no_start_after
     bucket.order = str.lower if options.any_case else str
-    fault = Fault(options.fault, options.at, options.times)
+    fault = Fault(options.fault, options.times)
     asyncio.run(run(Server(bucket, options.delay_ms / 1000, options.refuse, fault)))
 
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 # roughly, alone: only their order counts
 SECONDS = {
     "tests/alerts/test_live.py": 70,
+    "tests/archive/storage/test_bad_network.py": 120,
     "tests/archive/test_broker.py": 60,
     "tests/archive/writing/test_lake.py": 40,
     "tests/desk/test_laboratory.py": 60,
