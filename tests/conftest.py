@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -28,6 +29,9 @@ from workbench.errors import ServicesError
 
 # jsonschema, of nbformat, would compile 39 grammars of IRIs at import: 1.3 s of each process
 sys.modules.setdefault("rfc3987_syntax", None)
+# In the background of a shell SIGINT is ignored, and would be by all that a test starts and ends.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("shared", deadline=None)  # the machine is shared: no case is timed
 settings.load_profile("shared")
 # Of a JVM that lives for a minute, half of the work is its second compiler's.

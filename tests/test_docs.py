@@ -293,6 +293,10 @@ def going(command, shown, project, **variables):
         finally:
             process.send_signal(signal.SIGINT)
             process.stdout.close()
+            try:
+                process.wait(timeout=60)
+            finally:
+                process.kill()
 
 
 @pytest.mark.flink
