@@ -72,7 +72,8 @@ def tail_log(scores: Floats, state: State) -> Floats:
     """
     start, scale, shape = (float(value) for value in state["tail_fit"])
     logs: Floats = np.interp(scores, state["tail_scores"], state["tail_logs"])
-    beyond = np.clip(scores - start, 0.0, 1e290) / scale  # finite, as scale is at least 1e-9
+    excess = np.minimum(np.maximum(scores - start, 0.0), 1e290)
+    beyond = excess / scale  # finite, as scale is at least 1e-9
     if shape < 1e-9:
         logs += beyond / np.log(10)
     else:

@@ -8,7 +8,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.arrays import Floats
+from workbench.arrays import Bools, Floats
+from workbench.detectors.methods.passes import finite
 from workbench.errors import DetectorError
 
 
@@ -59,6 +60,8 @@ def checked_windows(detector: Detector, windows: Floats) -> Floats:
     w, c = detector.window, len(detector.channels)
     if windows.ndim != 3 or windows.shape[1:] != (w, c):
         raise DetectorError(f"windows have shape {windows.shape}, expected (n, {w}, {c})")
+    if finite(windows):
+        return windows
     missing = getattr(detector, "takes_missing", False)
     bad = np.isinf(windows) if missing else ~np.isfinite(windows)
     if bad.any():
@@ -99,15 +102,11 @@ def score_windows(
     >>> score_windows(Newest(), np.array([[[1.0], [2.0]], [[np.nan], [2.0]]]))
     array([ 2., nan])
     """
-    windows = np.asarray(windows, dtype=np.float64)
-    bad = ~np.isfinite(windows)
+    windows, fine = _whole(windows)
     if getattr(detector, "levels", None) is not None:
-        return _on_level(detector, np.where(bad, np.nan, windows), sensors)
-    fine = np.ones(len(windows), dtype=np.bool_)
+        return _on_level(detector, windows, sensors)
     if getattr(detector, "takes_missing", False):
-        windows = np.where(bad, np.nan, windows)
-    else:
-        fine = ~bad.any(axis=tuple(range(1, windows.ndim)))
+        fine[:] = True
     states = getattr(detector, "states", None)
     if states is not None:
         fine &= states.steady(windows)
@@ -117,6 +116,15 @@ def score_windows(
     if fine.any():
         scores[fine] = detector.score(windows[fine])
     return scores
+
+
+def _whole(windows: Floats) -> tuple[Floats, Bools]:
+    """Return windows with NaN for what is not finite, and which hold none."""
+    windows = np.ascontiguousarray(windows, dtype=np.float64)
+    if finite(windows):
+        return windows, np.ones(len(windows), dtype=np.bool_)
+    bad = ~np.isfinite(windows)
+    return np.where(bad, np.nan, windows), ~bad.any(axis=tuple(range(1, windows.ndim)))
 
 
 def _on_level(detector: Any, windows: Floats, sensors: Iterable[object] | None) -> Floats:

@@ -14,7 +14,7 @@ from workbench.detectors import calibration
 from workbench.detectors.contract import State, checked_windows
 from workbench.detectors.leveling.levels import HUGE, PREFIX, Levels, read_levels
 from workbench.detectors.leveling.states import States, states_of
-from workbench.detectors.methods import parts, reach
+from workbench.detectors.methods import parts, passes, reach
 from workbench.detectors.methods.features import SHAPES, features, parse_features
 from workbench.detectors.methods.method import Method, Params, checked_state
 from workbench.detectors.specs import clocks_of, method_of, unleveled
@@ -185,7 +185,7 @@ class Fitted(HasCard):
         With `level: sensor` it is refused: ask `score_windows`, which takes the sensors too.
         """
         self._refuse_nameless()
-        windows = checked_windows(self, windows)
+        windows = _cut(checked_windows(self, windows))
         scores: Floats = np.empty(len(windows))
         most = max(1, _AT_ONCE // (self.window * len(self.channels)))
         for start in range(0, len(windows), most):
@@ -244,9 +244,7 @@ class Fitted(HasCard):
     def explain(self, windows: Floats, /) -> Floats:
         """Return the share of each channel in each score, (n, w, c) to (n, c); each sums to 1."""
         self._refuse_nameless()
-        windows = checked_windows(self, windows)
-        if (np.abs(windows) > HUGE).any():
-            windows = np.clip(windows, -HUGE, HUGE)
+        windows = _cut(checked_windows(self, windows))
         return parts.shares(self._parts(windows), len(self.channels))
 
     def expected(self, windows: Floats, /) -> Floats:
@@ -281,8 +279,7 @@ class Fitted(HasCard):
         )
 
     def _score(self, windows: Floats) -> Floats:
-        if (np.abs(windows) > HUGE).any():
-            windows = np.clip(windows, -HUGE, HUGE)
+        """Return the scores of windows that are as the method's members and functions take them."""
         if self.spec["name"] == "ensemble":
             return _combined(windows, self._ready, self.spec)
         score = self._method.score
@@ -312,15 +309,21 @@ def width(spec: Params) -> int:
     return int(features(window, parse_features(spec["features"], int(spec["window"]))).shape[1])
 
 
+def _cut(windows: Floats) -> Floats:
+    """Return windows whose readings are at most HUGE, NaN where missing."""
+    return windows if passes.finite(windows, HUGE) else np.clip(windows, -HUGE, HUGE)
+
+
 def method_inputs(windows: Floats, spec: Params, state: State) -> Floats:
     """Return what the method sees of windows: filled, scaled, turned into features."""
     if "fill" in state:
         windows = filled(windows, np.asarray(state["fill"], dtype=np.float64))
     if "centre" not in state:
         return windows
-    scaled = (windows - state["centre"]) / state["spread"]
-    np.clip(scaled, -FAR, FAR, out=scaled)
-    inputs = features(scaled, parse_features(spec["features"], int(spec["window"])))
+    asked = parse_features(spec["features"], int(spec["window"]))
+    longest = max(readings for _, readings in asked)
+    scaled = passes.scaled(windows[:, -longest:, :], state["centre"], state["spread"], FAR)
+    inputs = features(scaled, asked)
     if spec["scale_features"]:
         inputs = (inputs - state["feature_centre"]) / state["feature_spread"]
     return inputs
@@ -339,9 +342,9 @@ def filled(windows: Floats, first: Floats) -> Floats:
     >>> filled(np.array([[[np.nan], [2.0], [np.nan]]]), np.array([9.0]))[0, :, 0]
     array([9., 2., 2.])
     """
-    there = ~np.isnan(windows)
-    if there.all():
+    if passes.finite(windows):
         return windows
+    there = ~np.isnan(windows)
     source = np.where(there, np.arange(windows.shape[1])[:, np.newaxis], -1)
     source = np.maximum.accumulate(source, axis=1)
     before = np.take_along_axis(windows, np.maximum(source, 0), axis=1)
@@ -370,7 +373,7 @@ def _members(spec: Params, state: State, golden: Floats) -> tuple[Fitted, ...]:
 
 
 def _combined(windows: Floats, members: tuple[Fitted, ...], spec: Params) -> Floats:
-    scores = np.stack([member.score(part_of(windows, member.spec, spec)) for member in members])
+    scores = np.stack([member._score(part_of(windows, member.spec, spec)) for member in members])
     weights = _weights(spec, len(members))
     if spec["combine"] == "max":
         largest: Floats = scores[weights > 0].max(axis=0)

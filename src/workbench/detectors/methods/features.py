@@ -6,11 +6,13 @@ its last readings: `raw`, `summary:16`, `["centred", "summary:8", "summary:32"]`
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from workbench.arrays import Floats
+from workbench.detectors.methods import passes
 from workbench.errors import DetectorError, did_you_mean
 
 _MOST = 20  # feature sets of a window
@@ -27,7 +29,7 @@ def compressed(windows: Floats) -> Floats:
 
     Up to a training deviation or so a reading stays as it is, beyond it counts as its logarithm.
     """
-    return raw(np.arcsinh(windows))
+    return raw(passes.arcsinh(windows))
 
 
 def centred(windows: Floats) -> Floats:
@@ -64,11 +66,7 @@ def mean(windows: Floats) -> Floats:
 
 def summary(windows: Floats) -> Floats:
     """Return mean, deviation, least, largest, newest and slope per channel, (n, 6 * c)."""
-    w = windows.shape[1]
-    x = np.arange(w) - (w - 1) / 2
-    slope = np.einsum("nwc,w->nc", windows, x / max(float((x * x).sum()), 1.0))
-    parts = (windows.mean(1), windows.std(1), windows.min(1), windows.max(1), windows[:, -1], slope)
-    return np.concatenate(parts, axis=1)
+    return passes.summary(windows)
 
 
 def spectrum(windows: Floats) -> Floats:
@@ -110,6 +108,7 @@ def parse_features(asked: object, window: int) -> list[tuple[str, int]]:
     return [_parse_one(name, window) for name in names]
 
 
+@functools.lru_cache(1024)
 def _parse_one(asked: str, window: int) -> tuple[str, int]:
     name, colon, length = asked.partition(":")
     if name not in FEATURES:

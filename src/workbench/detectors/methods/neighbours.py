@@ -76,16 +76,30 @@ def nearest(inputs: Floats, near: Near, k: int) -> tuple[Floats, Ints]:
     """
     distances, positions = np.empty((len(inputs), k)), np.empty((len(inputs), k), dtype=np.int64)
     longest = float(near.rough[-1].max())
+    most, (f, m) = min(len(inputs), _ROWS), near.rough.shape
+    halves, roughs = np.empty((most, f), np.float32), np.empty((most, m), np.float32)
+    lengths = np.empty(most)
     for start in range(0, len(inputs), _ROWS):
         rows = slice(start, start + _ROWS)
-        less = inputs[rows] - near.centre
-        lengths = np.einsum("ij,ij->i", less, less)
-        ones = np.ones((len(less), 1))
-        rough = np.concatenate([less, ones], axis=1).astype(np.float32) @ near.rough
-        slack = 4 * _EPS * (len(near.rough) + 8) * (lengths + longest)
-        found = distances[rows], positions[rows]
-        _pick(inputs[rows], near.rows, rough, lengths, slack, *found)
+        count = len(inputs[rows])
+        less, rough = halves[:count], roughs[:count]
+        _centre(inputs[rows], near.centre, less, lengths)
+        np.matmul(less, near.rough, out=rough)
+        slack = 4 * _EPS * (f + 8) * (lengths + longest)
+        _pick(inputs[rows], near.rows, rough, lengths, slack, distances[rows], positions[rows])
     return distances, positions
+
+
+@partial(compiled, fastmath={"reassoc", "contract"})
+def _centre(x: Any, centre: Any, less: Any, lengths: Any) -> None:
+    """Write rows less their centre, then a one, and their squared lengths."""
+    for i in range(x.shape[0]):
+        squares = 0.0
+        for f in range(x.shape[1]):
+            step = x[i, f] - centre[f]
+            squares += step * step
+            less[i, f] = step
+        less[i, x.shape[1]], lengths[i] = 1.0, squares
 
 
 _CHUNK = 32

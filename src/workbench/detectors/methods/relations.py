@@ -55,9 +55,9 @@ def reconstruction_expected(inputs: Floats, state: State, params: Params) -> Flo
 
 
 def _left(inputs: Floats, state: State) -> Floats:
-    less = inputs - state["mean"]
-    left: Floats = less - (less @ state["components"].T) @ state["components"]
-    return left
+    less: Floats = inputs - state["mean"]
+    less -= (less @ state["components"].T) @ state["components"]
+    return less
 
 
 def fit_regression(training: Training) -> State:
@@ -115,6 +115,12 @@ def regression_expected(inputs: Floats, state: State, params: Params) -> Floats:
 
 
 def _residuals(rows: Floats, weights: Floats, degree: int) -> Floats:
+    if degree == 1:
+        f = rows.shape[1]
+        others = np.zeros((f, f))
+        others[~np.eye(f, dtype=np.bool_)] = weights[:, 1:].ravel()
+        apart: Floats = rows - (rows @ others.T + weights[:, 0])
+        return apart
     left = [rows[:, at] - _terms(rows, degree, at) @ weights[at] for at in range(rows.shape[1])]
     return np.stack(left, axis=1)
 
