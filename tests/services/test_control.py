@@ -206,6 +206,22 @@ def test_what_a_killed_service_had_started_is_shown_and_ended_before_the_next_st
     assert not any(psutil.pid_exists(pid) for pid in left.pids)
 
 
+def test_a_clock_that_is_put_right_makes_no_service_another(own_home, java_that, monkeypatch):
+    java_that("sleep 1000")
+    code = "from workbench import services; services.up(['s3'])"
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    assert eventually(lambda: state.load()["processes"].get("s3"))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    (before,) = room.status(["s3"])
+    booted_s = psutil.boot_time()
+    psutil.process_iter.cache_clear()  # as another command would see them
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: booted_s + 1)
+
+    assert room.status(["s3"]) == [before]
+    assert (before.state, len(before.pids)) == ("starting", 2)
+
+
 def test_a_service_that_ignores_the_request_to_end_is_killed(own_home, java_that, monkeypatch):
     java_that("trap '' TERM; echo deaf; while :; do sleep 0.1; done")
     monkeypatch.setattr(control, "_READY_S", 1)
@@ -235,7 +251,7 @@ def test_a_process_that_took_over_a_recorded_id_is_left_alone(own_home):
     stranger = subprocess.Popen(["sleep", "1000"])
     with state.locked():
         known = state.load()
-        known["processes"]["s3"] = {"pid": stranger.pid, "created": time.time()}
+        known["processes"]["s3"] = {"pid": stranger.pid}
         state.save(known)
 
     try:

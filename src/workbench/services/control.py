@@ -148,20 +148,22 @@ def ports(name: str) -> list[int]:
     return [remembered[port_name] for port_name in _SERVICES[name].ports]
 
 
-def _identity(name: str) -> dict[str, float]:
+def _identity(name: str) -> dict[str, int]:
     first = processes(name)[:1]
-    return {"pid": first[0].pid, "created": first[0].create_time()} if first else {}
+    return {"pid": first[0].pid} if first else {}
 
 
 def _lives(name: str, state: State) -> bool:
-    """Tell whether the service itself runs: processes that it started may survive it."""
+    """Tell whether the service itself runs: processes that it started may survive it.
+
+    By its id among those that carry its mark. When it began is no part of it: that is told from
+    the instant of booting, which moves with a clock that is put right.
+    """
     running = processes(name)
     recorded = state["processes"].get(name)
     if not recorded:  # a crash of who started it came first
         return bool(running)
-    return any(
-        recorded == {"pid": process.pid, "created": process.create_time()} for process in running
-    )
+    return recorded["pid"] in [process.pid for process in running]
 
 
 def _check_ports(name: str, state: State) -> None:
