@@ -16,6 +16,7 @@ import time
 from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import google_crc32c
 import psutil
@@ -98,6 +99,7 @@ def _a_second_try_finds_nothing(request, monkeypatch):
     if "services" not in request.fixturenames:
         yield
         return
+    _bring_back()
     before, jobs = _topics(), []
     if request.node.get_closest_marker("flink"):
         from workbench.stream.running import live
@@ -120,6 +122,17 @@ def _a_second_try_finds_nothing(request, monkeypatch):
     for topic in _topics() - before:
         parts = "" if broker.parts(topic) == [topic] else "/partitions"
         broker.admin("DELETE", f"{broker.rest_path(topic)}{parts}?force=true")
+
+
+def _bring_back():
+    """Start Pulsar where a test that failed left it killed: its failure is not that of the next."""
+    from workbench import services as room
+
+    url = urlsplit(endpoints().admin)
+    try:
+        socket.create_connection((url.hostname, url.port)).close()
+    except ConnectionRefusedError:
+        room.up(["pulsar"])
 
 
 def _stop(job):

@@ -11,6 +11,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).parents[1]
+_REASON_CHARACTERS = 1500
 # roughly, alone: only their order counts
 SECONDS = {
     "tests/alerts/test_live.py": 70,
@@ -78,3 +79,10 @@ def pytest_xdist_make_scheduler(config, log):
     """Return the scheduler, which takes files in their order and not by their number of tests."""
     config.option.loadscopereorder = False
     return BothEnds(config, log)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say why the tests that were tried once more had failed."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"tried again: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext[-_REASON_CHARACTERS:])
