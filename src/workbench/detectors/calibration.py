@@ -1,10 +1,16 @@
-"""What a score means: its tail probability, learnt on a span that the method was not fitted on."""
+"""What a score means: its tail probability, learnt on a span that the method was not fitted on.
+
+And what scores mean that are not calibrated: whether those of several detectors can be combined.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 
-from workbench.arrays import Floats
+from workbench.arrays import Bools, Floats
 from workbench.detectors.contract import State
 from workbench.errors import DetectorError
 
@@ -13,6 +19,8 @@ SCHEMA = {"tail_scores": "f8[s]", "tail_logs": "f8[s]", "tail_fit": "f8[3]"}
 _POINTS = 500  # of the empirical distribution kept
 _TAIL = 0.05  # share of the scores that the tail is fitted to
 _STEEPEST = 0.9  # xi: beyond, a tail would have no mean
+_HIGH = 0.999  # share of usual scores that one of them is as high as
+_DEAF = 10.0  # heights that a score has to rise by before it counts: more, and nobody hears it
 
 
 def fit_tail(scores: Floats) -> State:
@@ -87,6 +95,79 @@ def check_tail(state: State) -> None:
     _, scale, shape = state["tail_fit"]
     if not len(state["tail_scores"]) or falls or not scale >= 1e-9 or not 0 <= shape <= 1:
         raise DetectorError("the arrays of the tail are no distribution")
+
+
+def refuse_unheard(
+    scores: Floats,
+    *,
+    names: Sequence[str],
+    weights: Floats,
+    calibrated: Bools,
+    combine: Literal["mean", "max"],
+) -> None:
+    """Refuse to combine scores of which one is so large that another is not heard beside it.
+
+    The height of a score is the 99.9 % quantile of usual ones less their median. In a mean, one
+    whose height is a tenth of another's has to rise by ten of its own heights before it outweighs
+    what is usual of that; in a maximum, by as many as it lies below the others' usual ones.
+
+    Parameters
+    ----------
+    scores
+        Shape (m, n): of each of m members, those of the same n usual windows.
+    names, weights
+        Of the m members; one of weight 0 need not be heard.
+    calibrated
+        Shape (m,): whose scores are logs of tail probabilities: their height is 2.7 by what they
+        mean, though they may not move on these windows.
+
+    Raises
+    ------
+    DetectorError
+        If one had to rise by more than ten heights; or, not calibrated, never moves on usual
+        windows: it may mean anything when it does.
+
+    Notes
+    -----
+    Source: Aggarwal and Sathe (2017), Outlier Ensembles: scores are brought to one scale before
+    they are combined. That the border lies at ten heights is our choice; scores of one unit, as of
+    `robust_z` for two groups of channels, stay far below it.
+
+    Examples
+    --------
+    >>> usual = np.linspace(0, 1, 1000)
+    >>> given = {"names": ["knn", "lof"], "weights": np.ones(2), "combine": "mean"}
+    >>> given |= {"calibrated": np.zeros(2, dtype=bool)}
+    >>> refuse_unheard(np.stack([usual, 5 * usual]), **given)
+    >>> refuse_unheard(np.stack([usual, 50 * usual]), **given)
+    Traceback (most recent call last):
+    workbench.errors.DetectorError: not heard in the ensemble: knn, whose score has to rise by 50 \
+times what it usually does; of usual scores 99.9 % are up to 0.999 (knn), 50 (lof)
+      leave out calibrate of its members: it is tail then, and all scores are of one scale
+    """
+    middle, high = np.quantile(scores, [0.5, _HIGH], axis=1)
+    heights = np.maximum(high - middle, np.where(calibrated, -np.log10((1 - _HIGH) / 0.5), 0.0))
+    if combine == "max":
+        above = high[weights > 0].max() - middle
+    else:
+        above = (weights * heights).max() / np.where(weights > 0, weights, np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times = np.where((weights > 0) & (above > 0), above / heights, 0.0)
+    unheard = [_unheard(names[i], times[i]) for i in np.flatnonzero(times > _DEAF)]
+    if unheard:
+        reached = ", ".join(f"{q:.3g} ({name})" for q, name in zip(high, names, strict=True))
+        raise DetectorError(
+            f"not heard in the ensemble: {'; '.join(unheard)}; of usual scores 99.9 % are up to "
+            f"{reached}",
+            hint="leave out calibrate of its members: it is tail then, and all scores are of one "
+            "scale",
+        )
+
+
+def _unheard(name: str, times: float) -> str:
+    if np.isinf(times):
+        return f"{name}, whose usual scores are all the same, so that none says how far one rises"
+    return f"{name}, whose score has to rise by {times:,.0f} times what it usually does"
 
 
 def threshold_for_probability(

@@ -167,7 +167,7 @@ class Fitted(HasCard):
             scores = [self.score(jumping) for jumping in reach.jumps(self.golden[:_JUMPING])]
             return float(np.max(scores, axis=0).min())
         if self.spec["name"] == "ensemble":
-            weights = _weights(self.spec, len(self._ready))
+            weights = weights_of(self.spec, len(self._ready))
             ceilings = np.array([member.ceiling for member in self._ready])[weights > 0]
             shares = weights[weights > 0]
             largest = self.spec["combine"] == "max"
@@ -374,7 +374,7 @@ def _members(spec: Params, state: State, golden: Floats) -> tuple[Fitted, ...]:
 
 def _combined(windows: Floats, members: tuple[Fitted, ...], spec: Params) -> Floats:
     scores = np.stack([member._score(part_of(windows, member.spec, spec)) for member in members])
-    weights = _weights(spec, len(members))
+    weights = weights_of(spec, len(members))
     if spec["combine"] == "max":
         largest: Floats = scores[weights > 0].max(axis=0)
         return largest
@@ -382,7 +382,7 @@ def _combined(windows: Floats, members: tuple[Fitted, ...], spec: Params) -> Flo
     return mean
 
 
-def _weights(spec: Params, members: int) -> Floats:
+def weights_of(spec: Params, members: int) -> Floats:
     """Return the weight of each member; they sum to 1."""
     weights = np.ones(members) if spec["weights"] is None else np.array(spec["weights"])
     shares: Floats = weights / weights.sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workbench.arrays import Bools, Floats, Ints, Objects
 from workbench.detectors import calibration
 from workbench.detectors.contract import State
-from workbench.detectors.fitted import GOLDEN, Fitted, filled, method_inputs, part_of
+from workbench.detectors.fitted import GOLDEN, Fitted, filled, method_inputs, part_of, weights_of
 from workbench.detectors.leveling.levels import Levels, learn
 from workbench.detectors.leveling.states import states_of
 from workbench.detectors.methods.method import Method, Params, Training
@@ -166,11 +166,28 @@ def _golden(windows: NDArray[Any]) -> Ints:
 
 def _fit_members(spec: Params, windows: Floats, calibration_windows: Floats, seed: int) -> State:
     state: State = {}
+    fitted = []
     for number, member in enumerate(spec["members"]):
         own, own_held = (part_of(some, member, spec) for some in (windows, calibration_windows))
-        fitted = _fit(member, own, own_held, seed + number)
-        state |= {f"m{number}_{name}": array for name, array in fitted.state.items()}
+        fitted.append(_fit(member, own, own_held, seed + number))
+        state |= {f"m{number}_{name}": array for name, array in fitted[-1].state.items()}
+    if any(member["calibrate"] == "none" for member in spec["members"]):
+        enough = len(calibration_windows) >= calibration.LEAST
+        _refuse_unheard(spec, fitted, calibration_windows if enough else windows)
     return state
+
+
+def _refuse_unheard(spec: Params, members: Sequence[Fitted], windows: Floats) -> None:
+    """Refuse members whose scores are as they are, and of unlike size."""
+    windows = windows[_drawn(np.arange(len(windows)), _CALIBRATING, np.random.default_rng(0))]
+    parts = (part_of(windows, member.spec, spec) for member in members)
+    calibration.refuse_unheard(
+        np.stack([member.score(part) for member, part in zip(members, parts, strict=True)]),
+        names=[f"{member.spec['name']}, member {at}" for at, member in enumerate(members, 1)],
+        weights=weights_of(spec, len(members)),
+        calibrated=np.array([member.spec["calibrate"] == "tail" for member in members]),
+        combine=spec["combine"],
+    )
 
 
 def _prepare(windows: Floats, spec: Params, method: Method) -> State:

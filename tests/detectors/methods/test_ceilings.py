@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from workbench import detectors
-from workbench.detectors import EpisodeRule
+from workbench.detectors import EpisodeRule, Fitted
 from workbench.detectors.methods.table import METHODS
 from workbench.errors import DetectorError, PackageError
 
@@ -23,6 +23,7 @@ FEATURES = [
 NEEDED = {"limits": {"low": [20.0, 2.0], "high": [80.0, 8.0]}, "seasonal": {"hour": "hour"}}
 SLOW = ("kde", "inne")
 TRAINED, BUMPED, HOURS = 300, 200, 5
+UNHEARD = "not fitted: not heard in the ensemble: "
 
 
 def plant(seed=3):
@@ -84,11 +85,6 @@ def specs(name):
             }
 
 
-def calibrated(name):
-    """Return those of one scale: of scores as they are the largest hides all others in a mean."""
-    return [spec for spec in specs(name) if spec["calibrate"] == "tail"]
-
-
 def shape_only(spec):
     asked = spec.get("features", [])
     return all(each.startswith("znorm") for each in ([asked] if isinstance(asked, str) else asked))
@@ -115,15 +111,91 @@ def test_an_ensemble_alerts_or_is_refused(combine, tmp_path):
     able = [name for name in USABLE if name not in ("seasonal", "limits", "kde", "inne")]
     for number in range(24):
         names = rng.sample(able, rng.choice([2, 3]))
-        members = [rng.choice(calibrated(name)) for name in names]
+        members = [rng.choice(list(specs(name))) for name in names]
         if number % 3 == 0:
             members = [{**one, "features": "znormalised"} for one in members if "features" in one]
         what = outcome(
             {"name": "ensemble", "members": members, "combine": combine}, tmp_path / str(number)
         ) if members else "alert"  # fmt: skip
-        if what.partition(":")[0] not in ("alert", "refused", "not fitted"):
+        if not what.startswith(("alert", "refused", UNHEARD, "not fitted: the features have no")):
             silent[str(members)] = what
     assert silent == {}
+
+
+MIXED = [{"name": "pca", "features": "znormalised"}, {"name": "kmeans", "features": "spectrum"}]
+
+
+@pytest.mark.parametrize("combine", ["mean", "max"])
+def test_members_that_are_not_heard_beside_another_are_refused_and_calibrated_they_alert(
+    combine, tmp_path
+):
+    spec = {"name": "ensemble", "combine": combine}
+    as_they_are = [{**member, "calibrate": "none"} for member in [*MIXED, {"name": "stuck"}]]
+
+    what = outcome({**spec, "members": as_they_are}, tmp_path / "none")
+
+    assert what.startswith(UNHEARD)
+    assert "kmeans, member 2, whose score has to rise by" in what
+    assert "stuck, member 3, whose usual scores are all the same" in what
+    assert "pca, member 1, whose" not in what
+    more = {"calibrate_share": 0.4}
+    calibrated = [{**member, **more} for member in [*MIXED, {"name": "stuck"}]]
+    assert outcome({**spec, "members": calibrated}, tmp_path / "tail") == "alert"
+
+
+@pytest.mark.parametrize("combine", ["mean", "max"])
+def test_scores_of_one_unit_are_combined_as_they_are(combine, tmp_path):
+    members = [
+        {"name": "robust_z", "channels": [channel], "calibrate": "none"}
+        for channel in ("flow", "pressure")
+    ]
+
+    what = outcome({"name": "ensemble", "members": members, "combine": combine}, tmp_path / "of")
+
+    assert what == "alert"
+
+
+def test_a_calibrated_member_that_never_moved_is_heard_beside_one_that_is_not(tmp_path):
+    members = [{"name": "stuck", "calibrate_share": 0.4}, {"name": "robust_z", "calibrate": "none"}]
+
+    assert outcome({"name": "ensemble", "members": members}, tmp_path / "of") == "alert"
+
+
+def test_a_member_without_weight_need_not_be_heard_and_weights_may_make_scores_alike(tmp_path):
+    members = [{**member, "calibrate": "none"} for member in MIXED]
+
+    for weights in ([0, 1], [0.01, 1]):
+        spec = {"name": "ensemble", "members": members, "weights": weights}
+        assert outcome(spec, tmp_path / str(weights)) == "alert"
+
+
+def test_a_package_of_members_that_would_be_refused_today_loads_and_scores(tmp_path):
+    shared = {"window": 8, "channels": ["flow", "pressure"], "calibrate": "none"}
+    fitted = [detectors.fit({**shared, **member}, USUAL, sensor="pump") for member in MIXED]
+    state = {
+        f"m{at}_{name}": array.copy()
+        for at, member in enumerate(fitted)
+        for name, array in member.state.items()
+    }
+    spec = detectors.resolve(
+        {
+            "name": "ensemble",
+            "window": 8,
+            "channels": shared["channels"],
+            "max_span_s": fitted[0].max_span_s,
+            "members": [{**member, "calibrate": "none"} for member in MIXED],
+        }
+    )
+    old = Fitted(spec, state, fitted[0].golden.copy())
+    detectors.save(old, tmp_path / "old", threshold=1e4, rule=EpisodeRule(), training={})
+
+    again = detectors.load(tmp_path / "old").detector
+    windows = again.golden
+    wanted = np.mean([member.score(windows) for member in fitted], axis=0)
+
+    np.testing.assert_allclose(again.score(windows), wanted, rtol=1e-12)
+    with pytest.raises(DetectorError, match="not heard in the ensemble: kmeans, member 2"):
+        detectors.fit(spec, USUAL, sensor="pump")
 
 
 def test_a_refit_whose_threshold_no_score_passes_is_refused():
