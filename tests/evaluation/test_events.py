@@ -122,6 +122,15 @@ def test_time_in_alarm_is_counted_outside_of_events_and_within_the_span():
     assert both.alarm_share == pytest.approx(4 / (3 * 48 - 5))
 
 
+def test_time_in_alarm_is_each_sensors_where_keys_are_numbers_in_bytes():
+    pumps = ["\0\0\0\1", "\0\0\0\2"]  # as texts of C they are the same, and empty
+    raised = lasting((pumps[0], 0, 12), (pumps[1], 0, 36))
+
+    for names, share in ((pumps, 0.5), (pumps[:1], 0.25), (pumps[1:], 0.75)):
+        report = event_report(raised, events(), span=SPAN, sensors=names)
+        assert report.alarm_share == pytest.approx(share)
+
+
 def test_without_the_ends_of_alarms_the_time_in_alarm_is_not_known():
     assert math.isnan(event_report(alerts(("a", 5)), LABELS, span=SPAN, sensors=["a"]).alarm_share)
 

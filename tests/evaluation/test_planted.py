@@ -62,6 +62,16 @@ def test_the_smallest_fault_found_is_the_one_that_passes_the_threshold(robust):
     assert table.loc[("shift", "bar"), "unit"] == pytest.approx(0.1, rel=0.1)
 
 
+def test_a_deviation_is_a_sensors_own_where_keys_are_numbers_in_bytes(robust):
+    frame = FRAME.assign(pump=FRAME["pump"].map({"p1": "\0\0\0\1", "p2": "\0\0\0\2"}))
+    frame.loc[frame["pump"] == "\0\0\0\2", ["bar", "flow"]] += 1_000.0  # another level
+
+    table = smallest_found({"new": robust}, frame, sensor="pump")
+
+    units = table.set_index(["kind", "channel"])["unit"]
+    assert units["shift", "bar"] == pytest.approx(0.1, rel=0.1)
+
+
 def test_two_packages_stand_side_by_side_and_the_higher_threshold_finds_less(robust):
     table = smallest({"old": robust, "new": replace(robust, threshold=20.0)})
 

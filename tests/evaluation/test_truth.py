@@ -176,6 +176,20 @@ def test_alerts_of_a_sensor_that_were_true_within_hours_are_one_fault(said):
     assert spans(faults) == [("a", (0.5, 7)), ("a", (19, 21)), ("b", (1, 3))]
 
 
+def test_faults_are_joined_by_sensor_where_keys_are_numbers_in_bytes(said):
+    one, two = "\0\0\0\1", "\0\0\0\2"
+    said(
+        (1, "true", one, 1, 1.5, "1"),
+        (2, "true", two, 3, 4, "2"),
+        (3, "true", one, 6, 7, "3"),
+        (4, "true", two, 20, 21, "4"),
+    )
+
+    faults = evaluation.answered("plant").faults
+
+    assert spans(faults) == [(one, (0.5, 7)), (two, (2, 4)), (two, (19, 21))]
+
+
 def test_what_is_withdrawn_was_never_said(said):
     said((1, "missed", "a", 10, 11, ""), (2, "withdrawn", "a", 10, 11, "i0"))
 

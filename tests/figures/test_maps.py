@@ -50,6 +50,17 @@ def test_a_reading_sent_twice_is_one_that_arrived(ax):
     assert written(ax) == ["50"]
 
 
+def test_each_sensor_has_a_row_where_keys_are_numbers_in_bytes(ax):
+    whole, half = minutes("2026-01-05", 1440), minutes("2026-01-05", 720)
+    readings = pd.DataFrame(
+        {"pump": ["\0\0\0\1"] * 1440 + ["\0\0\0\2"] * 720, "event_time": whole.append(half)}
+    )
+
+    figures.completeness(ax, readings, sensor="pump", period_s=60)
+
+    assert written(ax) == ["100", "50"]
+
+
 def test_days_begin_at_midnight_utc(ax):
     readings = pd.DataFrame({"pump": "a", "event_time": minutes("2026-01-05", 2880)})
     readings["event_time"] = readings["event_time"].dt.tz_convert("Asia/Tokyo")

@@ -23,7 +23,7 @@ from matplotlib.widgets import SpanSelector
 from workbench import alerts, figures
 from workbench.arrays import Floats
 from workbench.desk.canvases import canvas_of
-from workbench.detectors import sensor_names
+from workbench.detectors import sensor_codes, sensor_names
 from workbench.errors import DeskError, WorkbenchError, did_you_mean
 from workbench.evaluation import Answer, answered_spans
 from workbench.stream import Stream, load_stream
@@ -93,7 +93,7 @@ class Labelling(VBox):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         self._stream, self._readings, self._time, self._who = stream, readings, time, who
         self._episodes, self._given = episodes, list[Answer]()
-        names = sorted(readings[stream.sensor].dropna().unique())
+        names = sorted(sensor_codes(readings[stream.sensor])[1])
         self._sensor = Dropdown(options=names, description="sensor", style=_WIDE)
         self._span = SelectionRangeSlider(
             options=["", " "], description="span", style=_WIDE, continuous_update=False,

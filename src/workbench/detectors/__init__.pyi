@@ -31,6 +31,7 @@ from .leveling.naming import checked_names as checked_names
 from .leveling.naming import of_sensors as of_sensors
 from .leveling.naming import sensor_codes as sensor_codes
 from .leveling.naming import sensor_names as sensor_names
+from .leveling.naming import sensor_rows as sensor_rows
 from .methods.seasons import with_clock as with_clock
 from .methods.table import catalogue as catalogue
 from .ordering import LATENESS_S as LATENESS_S

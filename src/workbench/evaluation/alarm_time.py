@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.arrays import Floats, Ints
+from workbench.detectors import sensor_rows
 from workbench.times import epoch_ms
 
 
@@ -53,8 +54,9 @@ def alarm_time(
     if "stop" not in episodes:
         return AlarmTime(usual_s, np.nan if len(episodes) else 0.0)
     alarm_ms = 0.0
-    for name, own in episodes.groupby("sensor"):
+    for name, rows in sensor_rows(episodes["sensor"]).items():
         if str(name) in marks:
+            own = episodes.iloc[rows]
             on = np.stack([np.clip(epoch_ms(own[at]), *bounds) for at in ("start", "stop")])
             faulty = _labelled_before(on, *marks[str(name)])
             alarm_ms += float((on[1] - on[0]).sum()) - float((faulty[1] - faulty[0]).sum())

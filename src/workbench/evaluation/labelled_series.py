@@ -21,6 +21,7 @@ from workbench.detectors import (
     EpisodeRule,
     before_instant,
     choose,
+    of_sensors,
     replay_refits,
     resolve,
     threshold_for_budget,
@@ -139,8 +140,7 @@ def evaluate(
 
 def _can_alarm(names: Objects, scores: Floats) -> Bools:
     """Return which readings are of a sensor with a score: one without a level is in no budget."""
-    fine: Bools = pd.Series(np.isfinite(scores)).groupby(names).transform("any").to_numpy()
-    return fine
+    return of_sensors(names, set(names[np.isfinite(scores)]))
 
 
 def all_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from workbench.detectors import sensor_rows
 from workbench.errors import WorkbenchError
 from workbench.evaluation.events import EventReport, joined
 from workbench.evaluation.labelled_series import Evaluation, all_rows, matching, read_one
@@ -101,5 +102,6 @@ def _series(frames: list[pd.DataFrame], together: str) -> Iterator[tuple[str, pd
     if together:
         yield together, every
         return
-    for name, own in every.groupby(every["sensor"].astype(str).where(every["sensor"].notna())):
-        yield str(name), own.dropna(axis="columns", how="all").reset_index(drop=True)
+    names = every["sensor"].astype(str).where(every["sensor"].notna())
+    for name, rows in sorted(sensor_rows(names).items()):
+        yield name, every.iloc[rows].dropna(axis="columns", how="all").reset_index(drop=True)

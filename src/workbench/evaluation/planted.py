@@ -29,6 +29,7 @@ from workbench.detectors import (
     detect,
     epoch_ms,
     plant_fault,
+    sensor_codes,
     time_order,
 )
 from workbench.errors import EvaluationError
@@ -156,7 +157,8 @@ def smallest_found(
 
 def _units(frame: pd.DataFrame, sensor: str, channels: Sequence[str]) -> dict[str, float]:
     """Return each channel's deviation around the level of its sensor, the median over sensors."""
-    deviations = frame.groupby(sensor)[list(channels)].std()
+    codes = sensor_codes(frame[sensor])[0]
+    deviations = frame[codes >= 0].groupby(codes[codes >= 0])[list(channels)].std()
     units = {name: float(deviations[name].median()) for name in channels}
     return {name: unit if np.isfinite(unit) and unit > 0 else 1.0 for name, unit in units.items()}
 
@@ -213,7 +215,7 @@ def _stretches(
 
 def _judged(packages: Mapping[str, Package], sensors: pd.Series) -> Objects:
     """Return the sensors that every package can judge: all, unless one levels them."""
-    names = pd.Series(sensors.unique(), dtype=object)
+    names = pd.Series(list(sensor_codes(sensors)[1]), dtype=object)
     fine = np.ones(len(names), dtype=np.bool_)
     for package in packages.values():
         if package.detector.levels is not None:

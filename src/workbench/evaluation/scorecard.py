@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.arrays import Bools, Floats, Ints, Objects
-from workbench.detectors import EpisodeRule, alarmed, episodes
+from workbench.detectors import EpisodeRule, alarmed, episodes, sensor_codes
 from workbench.evaluation.budget import recall_at
 from workbench.evaluation.events import EventReport, event_report
 from workbench.evaluation.labels import labelled
@@ -105,7 +105,7 @@ def score_card(
     alerts = episodes(times_ms, sensors, beyond, 0.0, terms.rule)
     alarm = alarmed(times_ms, sensors, beyond > 0, terms.rule)
     wrong = labelled(times_ms, sensors, terms.labels)
-    chosen = [str(name) for name in pd.unique(sensors)]
+    chosen = [str(name) for name in sensor_codes(sensors)[1]]
     bought = recall_at(
         times_ms, sensors, scores, terms.labels, span=terms.span, names=chosen, rule=terms.rule,
         false_per_sensor_day=terms.false_per_sensor_day,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -48,9 +49,12 @@ def completeness(
             f"the period is {period_s} s, expected > 0",
             hint="of steps > 0 the median: has no sensor readings at two instants?",
         )
-    once = readings[[sensor, time]].drop_duplicates()
+    # pandas' `unique` and `drop_duplicates` of two columns read names as C does, up to a zero
+    names = sorted(set(readings[sensor].dropna()))
+    row = pd.Index(names).get_indexer(pd.Index(readings[sensor]))
+    again = pd.DataFrame({"row": row, "time": readings[time].array}).duplicated()
+    once = readings[~again.to_numpy()]
     times = days(once[time])
-    names = sorted(once[sensor].dropna().unique())
     edges = np.arange(np.floor(times.min()), np.floor(times.max()) + 2)
     within = np.clip(edges, times.min(), times.max() + period_s / _DAY_S)
     expected = np.maximum(1, np.diff(within) * _DAY_S / period_s)
@@ -147,9 +151,11 @@ def _write_answers(ax: Axes, answered: pd.DataFrame, rows: pd.Series, late: floa
 def _most_changed(alerts: pd.DataFrame, sensors: Sequence[str]) -> list[str]:
     if len(sensors) <= _DRAWN:
         return list(sensors)
-    changed = (alerts["under"] != "both").groupby(alerts["sensor"]).sum()
-    most = changed.sort_values(ascending=False, kind="stable").index[:_DRAWN]
-    return [name for name in sensors if name in set(most)]
+    changed = Counter(alerts["sensor"][alerts["under"] != "both"])
+    alerting = set(alerts["sensor"])
+    drawn = [name for name in sensors if name in alerting]
+    most = set(sorted(drawn, key=lambda name: -changed[name])[:_DRAWN])
+    return [name for name in drawn if name in most]
 
 
 def drift(

@@ -56,6 +56,24 @@ def sensor_codes(values: Iterable[object], *, sort: bool = False) -> tuple[Ints,
     return codes[:-1], sensors
 
 
+def sensor_rows(values: Iterable[object]) -> dict[Any, Ints]:
+    """Return the rows of each sensor by its name, in the order in which sensors first appear.
+
+    As pandas' `groupby`, which takes two sensors for one as its `factorize` does (`sensor_codes`).
+
+    Examples
+    --------
+    >>> rows = sensor_rows(["b", "a", None, "b"])
+    >>> {name: each.tolist() for name, each in rows.items()}
+    {'b': [0, 3], 'a': [1]}
+    """
+    codes, sensors = sensor_codes(values)
+    rows = np.argsort(codes, kind="stable")
+    rows = rows[codes[rows] >= 0]
+    each = np.split(rows, np.flatnonzero(np.diff(codes[rows])) + 1)
+    return dict(zip(sensors, each, strict=False))  # of no sensor numpy makes one piece
+
+
 def of_sensors(names: Iterable[object], sensors: Collection[str]) -> Bools:
     """Return which readings are of some sensors, by their names, shape (n,).
 

@@ -170,7 +170,9 @@ def answered_spans(
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     for name in ("start", "stop"):
         frame[name] = timestamps(frame[name].to_numpy(np.int64))
-    return frame.sort_values(["sensor", "start"], kind="stable", ignore_index=True)
+    # of several columns pandas sorts two sensors as one whose names are the same up to a zero byte
+    ordered = frame.sort_values("start", kind="stable")
+    return ordered.sort_values("sensor", kind="stable", ignore_index=True)
 
 
 def _bounds_ms(given: Answer, *, onset: bool) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from workbench.arrays import Bools, Ints
 from workbench.cards import Card, HasCard
+from workbench.detectors import sensor_codes
 from workbench.errors import EvaluationError, did_you_mean
 from workbench.evaluation.labels import by_name, labelled, read_labels
 from workbench.evaluation.truth.answers import (
@@ -191,7 +192,7 @@ def _joined(faults: pd.DataFrame) -> pd.DataFrame:
     """Return faults, ordered by sensor and start, those of a sensor that follow close as one."""
     if not len(faults):
         return faults
-    stops = faults.groupby("sensor")["stop"].cummax().shift()
+    stops = faults.groupby(sensor_codes(faults["sensor"])[0])["stop"].cummax().shift()
     apart = (faults["sensor"] != faults["sensor"].shift()) | (faults["start"] > stops + _SHIFT)
     said = {"sensor": "first", "start": "first", "stop": "max", "kind": "first"}
     joined = faults.groupby(apart.cumsum().to_numpy()).agg(said).reset_index(drop=True)

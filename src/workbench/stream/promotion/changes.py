@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench import detectors
 from workbench.cards import Card, HasCard
 from workbench.evaluation import VERDICTS, GroundTruth, answered_spans
 from workbench.times import epoch_ms, instant_ms, iso
@@ -166,8 +167,8 @@ def changes(
     alerts = pd.concat(tables) if tables else candidate
     stretches = [
         _stretch(str(sensor), group, truth)
-        for sensor, rows in alerts.groupby("sensor", sort=True)
-        for _, group in _overlapping(rows)
+        for sensor, rows in detectors.sensor_rows(alerts["sensor"]).items()
+        for _, group in _overlapping(alerts.iloc[rows])
     ]
     ordered = tuple(sorted(stretches, key=lambda stretch: (stretch.start, stretch.sensor)))
     return Changes(span, None if champion is None else len(champion), len(candidate), ordered)

@@ -21,7 +21,7 @@ import pandas as pd
 import pulsar
 import pyarrow as pa
 
-from workbench.detectors import Package
+from workbench.detectors import Package, sensor_rows
 from workbench.errors import StreamError
 from workbench.stream.definition.stream_file import Stream, load_stream
 from workbench.stream.flink_sql.outputs import topics, written
@@ -105,8 +105,10 @@ def prove_function(
 def _refuse_split(stream: Stream, frame: pd.DataFrame) -> None:
     """Refuse readings of which a sensor's come by several partitions."""
     parts = pd.Series(message_ids(frame)).str.split(":").str[-2]
-    several = parts.groupby(frame[stream.sensor].to_numpy()).unique()
-    for sensor, partitions in several[several.map(len) > 1].items():
+    for sensor, rows in sensor_rows(frame[stream.sensor]).items():
+        partitions = set(parts.iloc[rows])
+        if len(partitions) == 1:
+            continue
         raise StreamError(
             f"readings of {stream.sensor} {sensor} come by partitions "
             f"{', '.join(sorted(partitions))}: a function merges nothing across partitions",

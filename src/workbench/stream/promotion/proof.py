@@ -289,18 +289,26 @@ def _difference(batch: Floats, stream: Floats) -> float:
     return float(np.max(np.abs(batch[there] - stream[there]) / size))
 
 
+def _side_by_side(episodes: pd.DataFrame, alerts: pd.DataFrame) -> pd.DataFrame:
+    """Return the alarms of both paths, those of one sensor and start in one row."""
+    names = pd.concat([episodes["sensor"], alerts["sensor"]])
+    codes, sensors = sensor_codes(names.astype(object), sort=True)
+    first, other = (
+        rows.assign(sensor=of) for rows, of in
+        ((episodes, codes[: len(episodes)]), (alerts, codes[len(episodes) :]))
+    )  # fmt: skip
+    both = first.merge(
+        other, how="outer", on=["sensor", "start"], suffixes=("", "_stream"), indicator=True
+    )
+    return both.assign(sensor=np.asarray(sensors, dtype=object)[both["sensor"].to_numpy(np.int64)])
+
+
 def _differing(episodes: pd.DataFrame, outcome: Outcome) -> Iterable[str]:
     """Yield what differs between alarms; one that never ended is compared by its start only."""
     alerts = outcome.alerts
     if "kind" in alerts:
         alerts = alerts[alerts["kind"] == PATTERN]
-    both = episodes.merge(
-        alerts,
-        how="outer",
-        on=["sensor", "start"],
-        suffixes=("", "_stream"),
-        indicator=True,
-    )
+    both = _side_by_side(episodes, alerts)
     only = both["_merge"].astype(str).map({"left_only": "batch only", "right_only": "stream only"})
     closed = both["status"] == "closed"
     codes, sensors = sensor_codes(outcome.scores["sensor"])

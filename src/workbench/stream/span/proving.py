@@ -244,7 +244,7 @@ class _Said:
 
     def upto(self, bucket: np.uint64, sensors: pd.Series) -> Outcome:
         """Return what it says of all buckets up to one that were not given out yet."""
-        mine = self._alerts["sensor"].isin(sensors.dropna().unique()) | (bucket == _LAST)
+        mine = self._alerts["sensor"].isin(set(sensors.dropna())) | (bucket == _LAST)
         alerts, self._alerts = self._alerts[mine], self._alerts[~mine]
         said = {name: rows.upto(bucket) for name, rows in self._rows.items()}
         written = self._written

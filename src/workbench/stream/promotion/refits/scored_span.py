@@ -15,7 +15,7 @@ import pandas as pd
 
 from workbench import evaluation
 from workbench.arrays import Bools, Floats, Ints
-from workbench.detectors import Package, episodes, partition_order
+from workbench.detectors import Package, episodes, partition_order, sensor_codes
 from workbench.errors import StreamError
 from workbench.stream.definition.stream_file import Stream
 from workbench.stream.frames import arrived
@@ -158,7 +158,7 @@ class ScoredSpan:
             fine = unscored.leveled(self.packages[position].detector, names)
             counted &= (self.holds != position) | fine
         inside = counted if counted.any() else self.within(start_ms, stop_ms)
-        sensors = names[inside].dropna().unique()
+        sensors = sensor_codes(names[inside])[1]
         span = (pd.Timestamp(start_ms, unit="ms", tz="UTC"),
                 pd.Timestamp(stop_ms, unit="ms", tz="UTC"))  # fmt: skip
         return evaluation.event_report(
