@@ -23,6 +23,7 @@ _NAME = re.compile(r"([0-9]{2}_)?[a-z][a-z0-9_]*")
 _LOOKED_BYTES = 256 << 20  # of a topic whose times are looked at
 _KEY_FIELD = "__key__"  # what a stream file calls the key of a record of Kafka
 _NEWEST = 20_000  # of Kafka's records, of each partition: those that are looked at
+_NEWEST_BYTES = 64 << 20  # and of all partitions together
 _PARAMS = """\
 # {notebook} as a batch job: workbench train {notebook} -f {params}
 # What is not named here is as in the notebook's parameters cell; `workbench detectors` lists more.
@@ -99,7 +100,8 @@ def new(name: str, *, topic: str = "", sensor: str = "", archive: str = "") -> S
         `NN_name`, by stage, or `name` alone, which becomes `20_name`.
     topic
         What it reads: full name or last part; may be left out where the archive holds one topic.
-        `kafka://NAME` is a topic of Kafka.
+        `kafka://NAME` is a topic of Kafka, of which the newest 20,000 records of each partition
+        are looked at, and no more than 64 MiB of them.
     sensor
         The column that says whose reading it is; `key` is the key of a message. Empty: the
         topic's only field of text, if the messages looked at have no other key, or else `key`.
@@ -196,7 +198,7 @@ def _order_of_newest(topic: str) -> list[str]:
     from workbench.detectors import Order, epoch_ms, source_partitions
     from workbench.history import read_records
 
-    frame = read_records(topic, newest=_NEWEST).frame([])
+    frame = read_records(topic, newest=_NEWEST, newest_bytes=_NEWEST_BYTES).frame([])
     order = Order.of(epoch_ms(frame["event_time"]), partition=source_partitions(frame))
     return [f"of the newest {len(frame):,} records: {order}"] if order.back else []
 
@@ -232,7 +234,7 @@ def _of_kafka(topic: str) -> _Subject:
 
     from workbench.history import read_records
 
-    records = read_records(topic, newest=_NEWEST)
+    records = read_records(topic, newest=_NEWEST, newest_bytes=_NEWEST_BYTES)
     if not records.table.num_rows:
         raise DeskError("the topic holds no records, so its fields are not known", where=topic)
     values = records.table["fields"]

@@ -7,10 +7,12 @@ may go back at any record behind, so a span ends with the topic, unless the time
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -20,11 +22,13 @@ import pyarrow.compute as pc
 from workbench import kafka
 from workbench.archive import TIME, to_frame
 from workbench.errors import ArchiveWarning, ReplayError, did_you_mean
+from workbench.history.kafka_newest import begin_of_newest
 from workbench.history.kafka_readings import ReadingFields, decode_readings
 from workbench.history.kafka_values import decode_records
 from workbench.times import instant_ms, iso
 
 _BATCH = 10_000
+_FEW = 16  # records at a time where nothing is known of their size
 _ANSWER_S = 30.0
 _PATIENCE_S = 1.0  # for a batch to be full: at a topic's end it never is
 KINDS = {
@@ -128,6 +132,7 @@ def read_records(
     *,
     reading: ReadingFields | None = None,
     newest: int | None = None,
+    newest_bytes: int = sys.maxsize,
 ) -> KafkaRecords:
     """Return the records of a topic with a timestamp in [start, stop), by partition and offset.
 
@@ -139,6 +144,8 @@ def read_records(
         What a stream takes of them; None: all that their values hold.
     newest
         How many of each partition are read at most, from its end; None: all.
+    newest_bytes
+        So many bytes of them at most, each partition having an equal part; but one record of each.
 
     Raises
     ------
@@ -153,9 +160,11 @@ def read_records(
     kinds = KINDS | ({"key_bytes": pa.binary()} if reading and reading.keyed else {})
     records: dict[str, list[Any]] = {column: [] for column in kinds}
     parts: dict[str, dict[str, Any]] = {}
-    for number, (first, end) in kafka.bounds(topic).items():
+    bounds = kafka.bounds(topic)
+    for number, (first, end) in bounds.items():
         part = _Part(name, number, first, end, start_ms, stop_ms)
-        part.begin = first if newest is None else max(first, end - newest)
+        if newest is not None:
+            part.begin = part.begin_of(newest, newest_bytes // len(bounds))
         part.read(records)
         parts[str(number)] = part.manifest()
     places = zip(records["partition"], records["offset"], strict=True)
@@ -208,6 +217,24 @@ class _Part:
         self.start_ms, self.stop_ms = start_ms, stop_ms
         self.begin, self.next, self.messages, self.bytes = first, first, 0, 0
         self.earliest_ms: int | None = None
+        self.most_bytes, self.batch = sys.maxsize, _BATCH
+
+    def begin_of(self, newest: int, most_bytes: int) -> int:
+        """Return where its newest records begin, at most so many, and of so many bytes."""
+        least = max(self.first, self.end - newest)
+        with kafka.connect(auto_offset_reset="error", enable_partition_eof=True) as consumer:
+            size = partial(self._bytes, consumer, most_bytes)
+            return begin_of_newest(least, self.end, most_bytes, size)
+
+    def _bytes(self, consumer: Any, most_bytes: int, begin: int, end: int) -> int:
+        """Return the bytes of the values of [begin, end), counted until they are too many."""
+        from confluent_kafka import TopicPartition
+
+        part = _Part(self.name, self.number, begin, end, None, None)
+        part.most_bytes, part.batch = most_bytes, _FEW
+        consumer.assign([TopicPartition(self.name, self.number, begin)])
+        part._consume(consumer, end, {})
+        return part.bytes
 
     def read(self, records: dict[str, list[Any]]) -> None:
         """Add its records within the span to the columns."""
@@ -253,8 +280,8 @@ class _Part:
         from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
         silent_since = time.monotonic()
-        while self.next < self.end:
-            batch = consumer.consume(min(_BATCH, self.end - self.next), timeout=_PATIENCE_S)
+        while self.next < self.end and self.bytes <= self.most_bytes:
+            batch = consumer.consume(min(self.batch, self.end - self.next), timeout=_PATIENCE_S)
             if batch:
                 silent_since = time.monotonic()
             elif time.monotonic() - silent_since > _ANSWER_S:
