@@ -13,6 +13,7 @@ from time import sleep as pause
 from typing import TYPE_CHECKING
 
 from workbench.endpoints import home
+from workbench.errors import StreamError
 from workbench.stream.connectors import topics
 from workbench.stream.connectors.topics import Ends, job_jars
 from workbench.stream.definition.stream_file import Stream, load_stream
@@ -24,9 +25,11 @@ from workbench.stream.selection import Selection, select
 
 if TYPE_CHECKING:
     from pyflink.common import JobClient
+    from pyflink.common.completable_future import CompletableFuture
     from pyflink.table import TableEnvironment
 
 _POLL_S = 0.2
+_STOP_S = 60.0  # until a job is ended
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,22 +73,42 @@ class Job:
         StreamError
             If the job fails.
         """
-        finished = self._client.get_job_execution_result()
-        waited = 0.0
         with failure():
-            while not finished.done() and (timeout_s is None or waited < timeout_s):
-                pause(_POLL_S)
-                waited += _POLL_S
-            if finished.done():
-                finished.result()
-        return bool(finished.done())
+            return _done(self._client.get_job_execution_result(), timeout_s)
 
     def stop(self) -> None:
-        """End the job without a savepoint: the next one begins where its position says."""
+        """End the job without a savepoint: the next one begins where its position says.
+
+        Raises
+        ------
+        StreamError
+            If Flink refuses, or has not ended it within a minute.
+        """
         if self._ended:
             return
         with failure():
-            self._client.cancel().result()
+            stopped = _done(self._client.cancel(), _STOP_S)
+        if not stopped:
+            raise StreamError(
+                f"the job of stream {self.stream} has not ended {_STOP_S:g} s after it was stopped",
+                where=f"job {self.id}",
+                hint="what it waits for (a broker, a topic) may not answer; try again",
+            )
+
+
+def _done(future: CompletableFuture, timeout_s: float | None) -> bool:
+    """Wait for Flink's answer, at most so long, and raise what it says; return whether it came.
+
+    In steps: within `result()` Python would hear nothing, neither Ctrl-C nor an end of the wait.
+    """
+    waited = 0.0
+    while not future.done() and (timeout_s is None or waited < timeout_s):
+        pause(_POLL_S)
+        waited += _POLL_S
+    if not future.done():
+        return False
+    future.result()
+    return True
 
 
 def start(
