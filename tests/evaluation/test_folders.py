@@ -142,6 +142,18 @@ def test_a_share_that_is_none_is_refused(tsb, share):
     assert "is no share, expected one between 0 and 1" in result.output
 
 
+@pytest.mark.parametrize("share", [60, 1.0, 0, float("nan"), {"toys": 60}])
+def test_a_share_in_percent_is_refused_and_not_taken_for_a_set_without_labels(tsb, share):
+    with pytest.raises(EvaluationError, match="expected one between 0 and 1"):
+        benchmark(SPEC, tsb, learn=share)
+
+
+@pytest.mark.parametrize("name", ["random", "constant", "robust_z", "windowed_pca"])
+def test_a_specification_takes_no_floors_place(tsb, name):
+    with pytest.raises(EvaluationError, match="as a floor of every table is"):
+        benchmark({name: SPEC["knn"]}, tsb)
+
+
 def test_later_readings_change_no_earlier_score(tsb):
     whole = next(iter(read_folder(tsb)))
     assert isinstance(whole, LabelledSeries)

@@ -357,8 +357,8 @@ def _divide(catalogue: Catalogue, strays: list[Stray]) -> None:
     A cluster gives an id once. Where two topics have one, the bucket is of several clusters, and
     what names no topic may be of the other.
     """
-    topics = catalogue.ledgers.by_id() if strays else {}
-    is_shared = any(len(several) > 1 for several in topics.values())
+    topics = catalogue.ledgers.owners({stray.ledger_id for stray in strays})
+    is_shared = bool(strays) and catalogue.ledgers.shares_ids()
     for stray in strays:
         owners = topics.get(stray.ledger_id, set())
         if stray.topic in owners or (stray.topic is None and owners and not is_shared):

@@ -34,13 +34,14 @@ from workbench.evaluation.curves import DEFAULT_PERIOD, auc_pr, vus_pr
 from workbench.evaluation.events import EventReport, event_report, joined
 from workbench.evaluation.labelled_folders import LabelledSeries, labelled_sets, read_folder
 from workbench.evaluation.labelled_series import priced_scores, trial_end
-from workbench.evaluation.ranking import floor_scores
+from workbench.evaluation.ranking import FLOORS, floor_scores
 from workbench.evaluation.scorecard import Pointwise
 from workbench.times import epoch_ms, timestamps
 
 LEARN = 0.5  # share of the readings to learn from, where nobody says
 DAY_S = 86_400
 _LONG = 64  # readings of a window of the PCA
+_FLOORS = (*FLOORS, "robust_z", "windowed_pca")  # that stand in every table
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,9 +180,10 @@ def benchmark(
     Raises
     ------
     EvaluationError
-        If there is no series, none has a labelled reading, or a share is of a set that is not
-        there.
+        If there is no series, none has a labelled reading, a share is not between 0 and 1 or of a
+        set that is not there, or a specification is called as a floor is.
     """
+    _check(specs, learn)
     asked = _Asked(specs, alerts_per_sensor_day, rule or EpisodeRule(), seed)
     judged: list[Judged] = []
     refused: dict[str, WorkbenchError] = {}
@@ -202,6 +204,20 @@ def benchmark(
     if not judged:
         raise next(iter(refused.values()), EvaluationError("no series has a labelled reading"))
     return Benchmark(judged, refused, tuple(quiet), alerts_per_sensor_day)
+
+
+def _check(specs: Mapping[str, object], learn: float | Mapping[str, float]) -> None:
+    for name in specs:
+        if name in _FLOORS:
+            raise EvaluationError(
+                f"a specification is called {name!r}, as a floor of every table is",
+                hint="give it, or its file, another name",
+            )
+    for share in learn.values() if isinstance(learn, Mapping) else [learn]:
+        if not 0 < share < 1:
+            raise EvaluationError(
+                f"the share to learn from is {share}, expected one between 0 and 1"
+            )
 
 
 def _all_series(

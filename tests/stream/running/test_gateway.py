@@ -87,3 +87,16 @@ def test_a_thread_of_python_keeps_its_thread_of_java_whatever_others_ask(tmp_pat
 
     assert amid == last == first
     assert others == others_after != first
+
+
+def test_a_second_job_of_a_process_finds_the_threads_of_its_gateway_kept():
+    from py4j.java_gateway import JavaGateway
+
+    from workbench.stream.running.gateway import keep_threads
+
+    java = JavaGateway()  # connects when it is asked for something
+    keep_threads(java)
+    kept = java._gateway_client.deque
+    keep_threads(java)
+
+    assert java._gateway_client.deque is kept

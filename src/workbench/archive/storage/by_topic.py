@@ -7,7 +7,7 @@ data object as long as that says, is seen in columns; all others are objects as 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -156,17 +156,26 @@ class LedgersByTopic(MutableMapping[str, list[Ledger]]):
         """Return how many ledgers a topic has."""
         return len(self._rows[topic]) if topic in self._rows else len(self._made[topic])
 
-    def by_id(self) -> dict[int, set[str]]:
-        """Return the topics of the ledgers that are complete, by their ids: of one cluster one."""
-        topics: dict[int, set[str]] = defaultdict(set)
-        for topic, kept in self._made.items():
-            for ledger in kept:
-                if ledger.bytes == ledger.index.data_bytes:
-                    topics[ledger.id].add(topic)
-        for topic, rows in self._rows.items():
-            for number in self._columns.ids[rows].tolist() if self._columns else ():
+    def owners(self, ids: Collection[int]) -> dict[int, set[str]]:
+        """Return the topics that have a complete ledger of some ids, by the ids that any has."""
+        wanted, topics = set(ids), defaultdict[int, set[str]](set)
+        for topic in self:
+            for number in wanted.intersection(self._complete(topic).tolist()):
                 topics[number].add(topic)
         return topics
+
+    def shares_ids(self) -> bool:
+        """Return whether two topics have a complete ledger of one id: of one cluster none have."""
+        ids = np.concatenate([np.empty(0, np.int64), *map(self._complete, self)])
+        return len(np.unique(ids)) < len(ids)
+
+    def _complete(self, topic: str) -> Ints:
+        """Return the ids of a topic's complete ledgers, each once."""
+        if topic in self._rows and self._columns is not None:
+            ids: Ints = self._columns.ids[self._rows[topic]]
+            return ids
+        kept = {x.id for x in self._made[topic] if x.bytes == x.index.data_bytes}
+        return np.array(sorted(kept), dtype=np.int64)
 
     def in_order(self) -> list[tuple[int, str]]:
         """Return id and topic of all ledgers, by their ids."""

@@ -149,6 +149,8 @@ def keep_threads(gateway: JavaGateway) -> None:
     it keeps by thread (`metadataHandlerProvider`), and the class loader is not that of the jars.
     """
     client = gateway._gateway_client
+    if isinstance(client.deque, _Connections):  # pyflink has one gateway for all jobs of a process
+        return
     kept, client.deque = client.deque, _Connections()
     for connection in kept:  # of this thread
         client.deque.append(connection)
