@@ -4,12 +4,14 @@ import json
 import math
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from workbench.cli.evaluation import _params
 from workbench.cli.evaluation import benchmark as command
 from workbench.detectors import EpisodeRule, episodes, fit_with_threshold, score_readings
 from workbench.errors import EvaluationError
@@ -24,6 +26,7 @@ from workbench.evaluation import (
 from workbench.evaluation.benchmarking import _Asked
 from workbench.times import epoch_ms
 
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SPEC = {"knn": {"name": "knn", "window": 4}}
 
 
@@ -282,3 +285,28 @@ def test_rule_and_budget_are_those_of_the_files_which_may_not_differ(tmp_path, t
     assert mine[0]["f1_pointwise"] == direct.alarms().set_index("detector").loc["a", "f1_pointwise"]
     assert both.exit_code == 2
     assert "the files differ in alarm_k, n, m" in both.output
+
+
+def test_two_files_of_one_name_are_refused_and_not_one_of_them_judged(tsb, tmp_path_factory):
+    asked = [str(tsb), "--json"]
+    for method in ("knn", "robust_z"):
+        file = tmp_path_factory.mktemp(method) / "spec.yaml"
+        file.write_text(f"detector: {{name: {method}, window: 4}}\n")
+        asked += ["--spec", str(file)]
+
+    result = CliRunner().invoke(command, asked)
+
+    assert result.exit_code == 2
+    assert "two files have one name in the tables, of spec" in result.output
+
+
+def test_the_page_is_told_all_that_the_command_judges_by(tmp_path):
+    cells = json.loads((NOTEBOOKS / "61_benchmark.ipynb").read_text())["cells"]
+    (parameters,) = [c for c in cells if "parameters" in c["metadata"].get("tags", ())]
+    names = {line.partition(":")[0] for line in parameters["source"] if ":" in line}
+
+    terms = {"learn": {}, "alerts_per_sensor_day": 0.2, "seed": 3}
+    params = _params(tmp_path, SPEC, EpisodeRule(), terms)
+
+    assert params.keys() == names
+    assert [params[name] for name in ("alarm_k", "alarm_n", "alarm_m")] == [1, 1, 1]

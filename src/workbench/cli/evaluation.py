@@ -16,6 +16,7 @@ from workbench.errors import WorkbenchError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.detectors import EpisodeRule
     from workbench.evaluation import SpecFile
 
 _RULE = ("alarm_k", "alarm_n", "alarm_m")
@@ -214,22 +215,21 @@ def benchmark(
         workbench benchmark ../shared/data/nab
     """
     from workbench import evaluation
+    from workbench.detectors import EpisodeRule
 
-    presets = {file.stem: _read(file, *_RULE, _BUDGET) for file in spec_files}
+    presets = _presets(spec_files)
     specs = {name: dict(preset.detector) for name, preset in presets.items()}
     specs = specs or {"auto": {"name": "auto"}}
     rule = _common({name: preset.rule for name, preset in presets.items()}, "alarm_k, n, m")
+    rule = rule or EpisodeRule()
     if alerts_per_sensor_day is None:
         budgets = {name: preset.alerts_per_sensor_day for name, preset in presets.items()}
         written = _common(budgets, _BUDGET)
         alerts_per_sensor_day = 1 / 7 if written is None else written
     learn = _shares(shares, evaluation.labelled_sets(folder))
     if report:
-        terms = {"alerts_per_sensor_day": alerts_per_sensor_day, "seed": seed}
-        if rule is not None:
-            terms |= {name: getattr(rule, name[-1]) for name in _RULE}
-        asked = {"sets": str(folder.absolute()), "candidates": specs, "learn": learn, **terms}
-        _page(asked, store=store, as_json=as_json)
+        terms = {"learn": learn, _BUDGET: alerts_per_sensor_day, "seed": seed}
+        _page(_params(folder, specs, rule, terms), store=store, as_json=as_json)
         return
     result = evaluation.benchmark(
         specs, folder, learn=learn, alerts_per_sensor_day=alerts_per_sensor_day, rule=rule,
@@ -253,6 +253,14 @@ def benchmark(
     if result.quiet:
         click.echo(f"no labelled reading to judge: {', '.join(result.quiet)}", err=True)
     _tell_refused(result.refused)
+
+
+def _presets(files: tuple[Path, ...]) -> dict[str, SpecFile]:
+    """Return what files say, by their names in the tables."""
+    presets = {file.stem: _read(file, *_RULE, _BUDGET) for file in files}
+    if len(presets) < len(files):
+        raise click.UsageError(f"two files have one name in the tables, of {', '.join(presets)}")
+    return presets
 
 
 def _shares(shares: tuple[str, ...], sets: Mapping[str, Path]) -> dict[str, float]:
@@ -289,6 +297,14 @@ def _common(terms: Mapping[str, _Term], what: str) -> _Term | None:
     if len(set(terms.values())) > 1:
         raise click.UsageError(f"the files differ in {what}: {dict(terms)}")
     return next(iter(terms.values()), None)
+
+
+def _params(
+    folder: Path, specs: Mapping[str, Any], rule: EpisodeRule, terms: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return all parameters of the page: none of its defaults is what the command judges by."""
+    alarms = {name: getattr(rule, name[-1]) for name in _RULE}
+    return {"sets": str(folder.absolute()), "candidates": specs, **alarms, **terms}
 
 
 def _page(params: Mapping[str, Any], *, store: str, as_json: bool) -> None:
