@@ -177,17 +177,17 @@ def test_alerts_of_a_sensor_that_were_true_within_hours_are_one_fault(said):
 
 
 def test_faults_are_joined_by_sensor_where_keys_are_numbers_in_bytes(said):
-    one, two = "\0\0\0\1", "\0\0\0\2"
+    pump, other = "\0\0\0\1", "\0\0\0\2"
     said(
-        (1, "true", one, 1, 1.5, "1"),
-        (2, "true", two, 3, 4, "2"),
-        (3, "true", one, 6, 7, "3"),
-        (4, "true", two, 20, 21, "4"),
+        (1, "true", pump, 1, 1.5, "1"),
+        (2, "true", other, 3, 4, "2"),
+        (3, "true", pump, 6, 7, "3"),
+        (4, "true", other, 20, 21, "4"),
     )
 
     faults = evaluation.answered("plant").faults
 
-    assert spans(faults) == [(one, (0.5, 7)), (two, (2, 4)), (two, (19, 21))]
+    assert spans(faults) == [(pump, (0.5, 7)), (other, (2, 4)), (other, (19, 21))]
 
 
 def test_what_is_withdrawn_was_never_said(said):

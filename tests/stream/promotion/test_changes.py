@@ -65,13 +65,15 @@ def test_without_a_champion_all_alerts_are_the_candidates():
 
 
 def test_alerts_of_two_sensors_are_two_stretches_where_keys_are_numbers_in_bytes():
-    one, two = "\0\0\0\1", "\0\0\0\2"
+    pump, other = "\0\0\0\1", "\0\0\0\2"
 
-    compared = changes(alerts((one, 1, 9, 3.0)), alerts((two, 5, 8, 3.0)), truth(NOBODY), span=SPAN)
+    compared = changes(
+        alerts((pump, 1, 9, 3.0)), alerts((other, 5, 8, 3.0)), truth(NOBODY), span=SPAN
+    )
 
     assert [(stretch.sensor, stretch.under) for stretch in compared.stretches] == [
-        (one, "champion"),
-        (two, "candidate"),
+        (pump, "champion"),
+        (other, "candidate"),
     ]
 
 
