@@ -17,6 +17,7 @@ from workbench.detectors.leveling.states import States, states_of
 from workbench.detectors.methods import parts, passes, reach
 from workbench.detectors.methods.features import SHAPES, features, parse_features
 from workbench.detectors.methods.method import Method, Params, checked_state
+from workbench.detectors.methods.pyod_estimators import foreign
 from workbench.detectors.specs import clocks_of, method_of, unleveled
 from workbench.errors import DetectorError
 
@@ -24,7 +25,9 @@ GOLDEN = 16  # training windows kept with a detector
 FAR = 1e15  # spreads: where readings are cut, so that squares stay finite
 _JUMPING = 4  # windows that jump
 _ROWS = {"train", "sorted", "vectors"}  # arrays of training windows
-_AT_ONCE = 1 << 20  # readings in windows scored at once, 8 MB: more is not faster
+_AT_ONCE = 1 << 16  # readings in windows scored at once: what is made of them stays in the cache
+_FEW = 64  # windows at least, where they have at most
+_AT_MOST = 1 << 20  # readings together
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,13 +188,10 @@ class Fitted(HasCard):
         With `level: sensor` it is refused: ask `score_windows`, which takes the sensors too.
         """
         self._refuse_nameless()
-        windows = _cut(checked_windows(self, windows))
-        scores: Floats = np.empty(len(windows))
-        most = max(1, _AT_ONCE // (self.window * len(self.channels)))
-        for start in range(0, len(windows), most):
-            batch = slice(start, start + most)
-            scores[batch] = self._score(windows[batch])
-        return scores
+        windows = checked_windows(self, windows)
+        if self.spec["name"] == "ensemble":
+            return _combined(windows, self._ready, self.spec)
+        return self._scores(windows)
 
     def golden_scores(self) -> Floats:
         """Return the scores of the golden windows, each on the level of its sensor."""
@@ -278,10 +278,19 @@ class Fitted(HasCard):
             method_inputs(windows, self.spec, self.state), self._ready, self.spec
         )
 
+    def _scores(self, windows: Floats, whole: Params | None = None) -> Floats:
+        """Return the scores of checked windows; of those of an ensemble, its specification."""
+        scores: Floats = np.empty(len(windows))
+        each = self.window * len(self.channels)
+        few = _AT_MOST if self._method.score is foreign else _FEW  # PyOD's take long for a call
+        most = max(1, _AT_ONCE // each, min(few, _AT_MOST // each))
+        for start in range(0, len(windows), most):
+            batch = slice(start, start + most)
+            some = windows[batch] if whole is None else part_of(windows[batch], self.spec, whole)
+            scores[batch] = self._score(_cut(some))
+        return scores
+
     def _score(self, windows: Floats) -> Floats:
-        """Return the scores of windows that are as the method's members and functions take them."""
-        if self.spec["name"] == "ensemble":
-            return _combined(windows, self._ready, self.spec)
         score = self._method.score
         assert score is not None  # noqa: S101 - method_of refused the others
         inputs = method_inputs(windows, self.spec, self.state)
@@ -373,7 +382,7 @@ def _members(spec: Params, state: State, golden: Floats) -> tuple[Fitted, ...]:
 
 
 def _combined(windows: Floats, members: tuple[Fitted, ...], spec: Params) -> Floats:
-    scores = np.stack([member._score(part_of(windows, member.spec, spec)) for member in members])
+    scores = np.stack([member._scores(windows, spec) for member in members])
     weights = weights_of(spec, len(members))
     if spec["combine"] == "max":
         largest: Floats = scores[weights > 0].max(axis=0)

@@ -6,8 +6,6 @@ import pytest
 from workbench import detectors
 from workbench.detectors.fitted import FAR, part_of
 from workbench.detectors.methods import passes
-from workbench.detectors.methods.method import Training
-from workbench.detectors.methods.relations import fit_regression, regression
 
 RNG = np.random.default_rng(3)
 CHANNELS = ["flow", "pressure"]
@@ -64,22 +62,6 @@ def test_one_reading_that_is_no_number_or_too_large_is_seen_wherever_it_is(wrong
     assert passes.finite(values) == np.isfinite(wrong)
 
 
-def test_regression_is_the_residual_of_each_feature_by_the_others_in_turn():
-    rows = RNG.normal(size=(500, 4)) @ RNG.normal(size=(4, 4)) + RNG.normal(size=4)
-    params = {"degree": 1, "ridge": 1e-6, "combine": "worst"}
-    state = fit_regression(Training(rows, params, ("a", "b", "c", "d"), 0))
-
-    scores = regression(rows, state, params)
-
-    for row, score in zip(rows[:50], scores, strict=False):
-        left = [
-            row[at] - np.r_[1.0, np.delete(row, at)] @ state["weights"][at]
-            for at in range(len(row))
-        ]
-        worst = np.abs((np.array(left) - state["centre_left"]) / state["scale"]).max()
-        np.testing.assert_allclose(score, worst, rtol=1e-9)
-
-
 def test_an_ensemble_says_the_mean_of_what_its_members_say_of_gaps_and_of_huge_readings(readings):
     members = [
         {"name": "knn", "window": 8, "features": "compressed", "calibrate": "tail"},
@@ -100,3 +82,5 @@ def test_an_ensemble_says_the_mean_of_what_its_members_say_of_gaps_and_of_huge_r
     ]
     np.testing.assert_allclose(scores, np.mean(each, axis=0), rtol=1e-12)
     assert np.isfinite(scores).all()
+    many = detector.score(np.tile(windows, (300, 1, 1)))  # more than are scored at once
+    np.testing.assert_allclose(many, np.tile(scores, 300), rtol=1e-9)

@@ -153,9 +153,22 @@ def hbos(inputs: Floats, ready: tuple[Floats, Floats], params: Params) -> Floats
     """
     edges, scores = ready
     total: Floats = np.zeros(len(inputs))
-    for feature in range(inputs.shape[1]):
-        total += scores[feature, np.searchsorted(edges[feature], inputs[:, feature])]
+    _bins(inputs, edges, scores, total)
     return total
+
+
+@compiled
+def _bins(x: Any, edges: Any, scores: Any, total: Any) -> None:
+    for feature in range(edges.shape[0]):
+        column = edges[feature]
+        for i in range(x.shape[0]):
+            value, low, left = x[i, feature], 0, len(column)
+            while left > 1:  # without a branch on the value
+                half = left // 2
+                low += half if column[low + half - 1] < value else 0
+                left -= half
+            low += 1 if column[low] < value else 0
+            total[i] += scores[feature, low]
 
 
 def fit_mcd(training: Training) -> State:

@@ -18,16 +18,29 @@ _MOST_TERMS = 500
 def fit_reconstruction(training: Training) -> State:
     """Learn the components that explain the declared share of variance."""
     mean = training.inputs.mean(axis=0)
-    _, sizes, components = np.linalg.svd(training.inputs - mean, full_matrices=False)
-    explained = np.cumsum(sizes**2) / max(float((sizes**2).sum()), 1e-300)
+    variances, components = _components(training.inputs - mean)
+    explained = np.cumsum(variances) / max(float(variances.sum()), 1e-300)
     kept = int(np.searchsorted(explained, training.params["variance"])) + 1
-    kept = min(kept, len(sizes), training.inputs.shape[1] - 1)
+    kept = min(kept, len(variances), training.inputs.shape[1] - 1)
     if kept < 1:
         raise DetectorError("reconstruction needs two features at least")
     components = np.ascontiguousarray(components[:kept])
     state = {"mean": mean, "components": components, "usual": np.ones(1)}
     left = reconstruction(training.inputs, state, training.params)
     return {**state, "usual": np.array([max(float(np.median(left)), 1e-9)])}
+
+
+def _components(less: Floats) -> tuple[Floats, Floats]:
+    """Return the variance along each component, largest first, and the components, one a row.
+
+    Of more rows than features by way of their products: a fourth of the time, and what rounding
+    takes from the smallest components none of those that explain a share of 0.99999 has.
+    """
+    if len(less) < less.shape[1]:
+        _, sizes, components = np.linalg.svd(less, full_matrices=False)
+        return sizes**2, components
+    variances, axes = np.linalg.eigh(less.T @ less)
+    return np.maximum(variances[::-1], 0.0), axes.T[::-1]
 
 
 def reconstruction(inputs: Floats, state: State, params: Params) -> Floats:
