@@ -296,6 +296,34 @@ def test_what_the_dead_left_is_removed_and_what_the_living_write_is_not(tmp_path
     assert sorted(tmp_path.iterdir()) == sorted([mine, other])
 
 
+def test_what_a_killed_swap_had_set_aside_stands_in_its_place_again(tmp_path):
+    code = """if True:
+        import os, sys
+        from pathlib import Path
+        from workbench import files
+
+        def replace(source, target, step=os.replace):
+            step(source, target)
+            os.kill(os.getpid(), 9)
+
+        folder = Path(sys.argv[1])
+        (folder / "run").mkdir()
+        (folder / "run" / "note").write_text("old")
+        part = files.part_folder(folder)
+        (part / "note").write_text("new")
+        files._exchange, os.replace = lambda first, second: False, replace
+        files.put(part, folder / "run")
+    """
+    done = subprocess.run([sys.executable, "-c", code, tmp_path])
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "run").exists()
+
+    files.remove_abandoned(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (tmp_path / "run" / "note").read_text() == "old"
+
+
 def test_one_process_at_a_time_is_let_in_and_a_dead_one_is_out(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from workbench import files\n"

@@ -5,10 +5,12 @@ What is written stands under another name in the same folder until it is complet
 whenever, a reader finds what was there before or what is there now, and what was reported as
 written is still there after a power cut. Nothing here is kept open between calls.
 
-    .partial-HOST-PID-RANDOM    not finished yet: readers take no notice of names with a dot
+    .partial-HOST-PID-RANDOM         not finished yet: readers take no notice of names with a dot
+    .partial-HOST-PID-RANDOM=NAME    what gives way to it, where two folders cannot be swapped
 
-What a killed process left under such a name, `remove_abandoned` removes. A link is followed; a
-device or a pipe is written as it is. Errors are the system's own (OSError), with the path in them.
+What a killed process left under such a name, `remove_abandoned` removes or puts back. A link is
+followed; a device or a pipe is written as it is. Errors are the system's own (OSError), with the
+path in them.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 PARTIAL = ".partial-"
+_ASIDE = "="  # before the name of what gives way
 # What a disk that is full, only read, another's or broken says
 REFUSALS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
@@ -143,7 +146,8 @@ def put(part: Path, path: Path) -> None:
     """Let a finished file or folder be `path`, on disk and at once, in place of what was there.
 
     Where the system cannot swap two folders in one step (it can on Linux, on local file systems),
-    there is a moment in which neither stands at `path`.
+    there is a moment in which neither stands at `path`; of a process that was killed in it,
+    `remove_abandoned` puts the old one back.
     """
     _sync_all(part)
     if part.is_dir() and path.exists():
@@ -190,11 +194,18 @@ def remove_folder(path: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what processes of this machine that have ended left unfinished in `folder`."""
+    """Remove what processes of this machine that have ended left unfinished in `folder`.
+
+    What was about to give way, and has no successor, stands in its place again.
+    """
     for path in folder.glob(f"{PARTIAL}*"):
-        host, _, pid = path.name.removeprefix(PARTIAL).rpartition("-")[0].rpartition("-")
+        part, _, name = path.name.removeprefix(PARTIAL).partition(_ASIDE)
+        host, _, pid = part.rpartition("-")[0].rpartition("-")
         if host == socket.gethostname() and not (pid.isdigit() and _lives(int(pid))):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            if name and not (folder / name).exists():
+                move(path, folder / name)
+            else:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def append_line(path: Path | str, line: str) -> None:
@@ -299,7 +310,7 @@ def _sync(path: Path) -> None:
 
 
 def _set_aside(part: Path, path: Path) -> Path:
-    aside = _part(path.parent)
+    aside = path.parent / f"{_part(path.parent).name}{_ASIDE}{path.name}"
     os.replace(path, aside)  # noqa: PTH105 - as above
     try:
         os.replace(part, path)  # noqa: PTH105

@@ -232,6 +232,28 @@ def hourly(folder, name, *, noisy_from=None, events=((800, 810),)):
     return [f"{name},{start},{stop}" for start, stop in spans]
 
 
+def test_a_channel_in_the_place_of_sensor_or_time_is_refused_not_overwritten(tsb):
+    file = tsb / "001_Toy_id_1_tr_300_1st_450.csv"
+    pd.read_csv(file).rename(columns={"b": "sensor"}).to_csv(file, index=False)
+
+    (name, error), flat = read_folder(tsb)
+
+    assert name == file.name
+    assert str(error).startswith("a channel is called 'sensor'")
+    assert flat.learn == 300
+
+
+def test_two_files_of_one_series_are_refused_both(tsb):
+    file = tsb / "001_Toy_id_1_tr_300_1st_450.csv"
+    pd.read_csv(file).to_csv(f"{file}.gz", index=False)
+
+    (_, first), (_, second), flat = read_folder(tsb)
+
+    assert str(first).startswith("two files are series '001_Toy_id_1_tr_300_1st_450'")
+    assert str(second) == str(first)
+    assert flat.learn == 300
+
+
 def test_alarms_are_told_at_a_threshold_that_was_bought_before(tmp_path):
     lines = hourly(tmp_path, "calm") + hourly(tmp_path, "loud", noisy_from=700)
     (tmp_path / "labels.csv").write_text("\n".join(["sensor,start,stop", *lines]) + "\n")

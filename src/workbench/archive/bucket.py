@@ -328,7 +328,7 @@ def _s3_options(options: dict[str, Any]) -> dict[str, Any]:
     servers = endpoints()
     result = dict(options)
     given = options.get("endpoint_url") or options.get("client_kwargs", {}).get("endpoint_url")
-    if given and given.rstrip("/") != servers.s3_endpoint:
+    if given and given.rstrip("/") != servers.s3_endpoint.rstrip("/"):
         return result  # what lets one in here is for no other: AWS' own chain has its keys
     if servers.s3_endpoint and not given:
         result["endpoint_url"] = servers.s3_endpoint

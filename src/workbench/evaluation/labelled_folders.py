@@ -29,6 +29,7 @@ from workbench.evaluation.tables import read_table
 from workbench.times import epoch_ms, parse_column, timestamps
 
 _TRAIN = re.compile(r"_tr_(\d+)")
+_OURS = {"sensor", "event_time"}  # columns of a series, beside its channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +108,11 @@ def read_folder(
     if not files:
         raise EvaluationError("there are no CSV files", where=folder)
     labels = read_labels(folder / "labels.csv") if (folder / "labels.csv").is_file() else None
+    names = [_stem(file) for file in files]
     for file in files:
         try:
+            if names.count(_stem(file)) > 1:
+                raise EvaluationError(f"two files are series {_stem(file)!r}", where=folder)
             yield _of_tsb(file, learn) if labels is None else _of_labels(file, labels, learn)
         except WorkbenchError as err:
             yield file.name, err
@@ -139,6 +143,12 @@ def _of_tsb(file: Path, learn: float) -> LabelledSeries:
             f"the last column is {table.columns[-1]!r}, expected 'Label'",
             where=file,
             hint="or put labels.csv with sensor,start,stop beside, and event_time into each file",
+        )
+    for column in _OURS & {*table.columns}:
+        raise EvaluationError(
+            f"a channel is called {column!r}, which is what its series is told by here",
+            where=file,
+            hint="give it another name",
         )
     train = _TRAIN.search(file.name)
     frame = table.iloc[:, :-1].assign(

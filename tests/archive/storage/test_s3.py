@@ -36,6 +36,8 @@ def objects(tmp_path):
 
 KEYS_OF_S3 = {"key": "a-key", "secret": "its-secret"}
 
+SECRETS = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
+
 
 def opened(endpoint, url, **options):
     return open_bucket(url, endpoint_url=endpoint.url, **KEYS_OF_S3, **options)
@@ -163,7 +165,7 @@ def test_a_key_for_a_while_goes_with_its_token(serving, objects, monkeypatch):
 
 
 def test_the_key_of_the_local_services_is_for_no_endpoint_that_is_named(home, monkeypatch):
-    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+    for name in ("AWS_ENDPOINT_URL", *SECRETS):
         monkeypatch.delenv(name, raising=False)
     local = {"s3_endpoint": "http://127.0.0.1:5", "s3_key": "local", "s3_secret": "its own"}
     home.mkdir()
@@ -179,6 +181,9 @@ def test_the_key_of_the_local_services_is_for_no_endpoint_that_is_named(home, mo
     assert shown(endpoint_url=other) == (other, None, None)
     assert shown(client_kwargs={"endpoint_url": other}) == (other, None, None)
     assert shown(endpoint_url=other, key="mine", secret="s") == (other, "mine", "s")  # noqa: S106
+    for name, value in zip(("AWS_ENDPOINT_URL", *SECRETS), (f"{other}/", "mine", "s"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert shown(endpoint_url=other) == (other, "mine", "s")
 
 
 def test_a_client_that_fails_is_asked_three_times_and_no_more(serving, objects):
