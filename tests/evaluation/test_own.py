@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from workbench import detectors
 from workbench.cli.evaluation import evaluate as command
 from workbench.cli.evaluation import nab
 from workbench.detectors import EpisodeRule, choose, episodes, replay_refits, resolve
-from workbench.errors import EvaluationError
+from workbench.errors import EvaluationError, PackageError
 from workbench.evaluation import evaluate, joined, read_labels, read_series, recall_at
 from workbench.times import iso, now_ms
 
@@ -153,6 +154,71 @@ def test_what_buys_the_threshold_of_auto_is_what_auto_chose_for_the_readings_jud
 
     assert by_name.threshold == by_spec.threshold
     np.testing.assert_array_equal(by_name.scores, by_spec.scores)
+
+
+def judged_and_learnt(table):
+    """Return readings a minute apart or by their own gaps, labels, and the half learnt from."""
+    gaps_s = table.get("gap_s", pd.Series(60.0, table.index)).to_numpy()
+    times = pd.Timestamp("2026-01-05", tz="UTC") + pd.to_timedelta(np.cumsum(gaps_s), unit="s")
+    frame = table.drop(columns="gap_s", errors="ignore").assign(event_time=times)
+    late = times[-20], times[-10]
+    labels = pd.DataFrame({"sensor": ["m"], "start": [late[0]], "stop": [late[1]]})
+    return frame, labels, frame[: len(frame) // 2]
+
+
+STILL = np.r_[np.random.default_rng(1).normal(size=200), np.ones(2800)]
+GAPS = 60 * (1 + np.random.default_rng(0).pareto(0.7, 3000))
+
+
+@pytest.mark.parametrize(
+    ("values", "gap_s"),
+    [(STILL, 60.0), (np.arange(3000) % 2.0, 60.0), (np.sin(np.arange(3000) / 30), GAPS)],
+    ids=["stood still", "alternates", "gaps without end"],
+)
+def test_what_is_judged_of_auto_is_what_it_promotes_on_the_same_readings(values, gap_s):
+    """An endless alarm was judged of a machine that stood still, and gaps without end refused."""
+    later = np.random.default_rng(2).normal(size=3000)
+    table = pd.DataFrame(
+        {"x": np.r_[values, later], "gap_s": np.tile(gap_s, 6000 // np.size(gap_s))}
+    )
+    frame, labels, learnt = judged_and_learnt(table.assign(sensor="m"))
+    rule = EpisodeRule(k=2, n=3, m=5)
+
+    judged = evaluate({"name": "auto"}, frame, labels, sensor="sensor", rule=rule)
+    promoted = detectors.auto(learnt, sensor="sensor", rule=rule)
+
+    assert judged.threshold == promoted.threshold
+    scores = detectors.score_readings(promoted.detector, frame, sensor="sensor")
+    np.testing.assert_array_equal(judged.scores[3000:], scores[3000:])
+    own = detectors.score_readings(promoted.detector, learnt, sensor="sensor")
+    assert (own > judged.threshold).mean() < 0.1
+
+
+@pytest.mark.parametrize("more", [{}, {"level": "sensor"}], ids=["pooled", "levelled"])
+def test_what_is_judged_is_what_a_refit_makes_of_the_same_readings(more):
+    """Of sensors that send unlike often: each one's own last third buys, as in a refit."""
+    rng = np.random.default_rng(3)
+    sensor = np.where(np.arange(4000) < 1000, "m", rng.choice(["m", "n"], 4000, p=[0.2, 0.8]))
+    size = rng.normal(size=4000) * (1 + np.arange(4000) / 1000) * np.where(sensor == "m", 1, 3)
+    frame, labels, learnt = judged_and_learnt(pd.DataFrame({"bar": size, "sensor": sensor}))
+    spec = {**SPEC, **more}
+
+    judged = evaluate(spec, frame, labels, sensor="sensor", alerts_per_sensor_day=5)
+    detector, threshold = detectors.fit_with_threshold(
+        spec, learnt, sensor="sensor", alerts_per_sensor_day=5, rule=EpisodeRule()
+    )
+
+    assert judged.threshold == threshold
+    scores = detectors.score_readings(detector, frame, sensor="sensor")
+    np.testing.assert_array_equal(judged.scores[2000:], scores[2000:])
+
+
+def test_a_threshold_that_no_score_can_pass_is_refused_as_in_production():
+    still = np.where(np.arange(4000) % 900 < 40, 1.0, np.random.default_rng(4).normal(size=4000))
+    frame, labels, _ = judged_and_learnt(pd.DataFrame({"bar": still, "sensor": "m"}))
+
+    with pytest.raises(PackageError, match="no score passes the threshold"):
+        evaluate({**SPEC, "name": "stuck", "window": 8}, frame, labels, sensor="sensor")
 
 
 def test_a_sensors_number_is_no_reading_of_it(folder):

@@ -2,7 +2,9 @@
 
 The first part of each series is learnt from; on the last third of that part, which the trial
 detector was not fitted on, an alert budget buys the threshold; then nothing of the rest is known.
-With a refit policy detector and threshold follow it, as they would in production (`replay_refits`).
+Detector and threshold are those of the code that runs in production: `auto`, or a refit's
+(`fit_with_threshold`), so that what is judged is what would be promoted. With a refit policy they
+follow it, as they would in production (`replay_refits`).
 """
 
 from __future__ import annotations
@@ -16,19 +18,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.arrays import Bools, Floats, Ints, Objects
+from workbench.arrays import Floats, Ints
 from workbench.detectors import (
     EpisodeRule,
+    Fitted,
+    auto,
     before_instant,
-    choose,
-    of_sensors,
+    fit_with_threshold,
     replay_refits,
     resolve,
+    score_readings,
     threshold_for_budget,
     time_order,
 )
 from workbench.errors import EvaluationError, TimesError, did_you_mean
-from workbench.evaluation.causal import causal_scores
 from workbench.evaluation.events import EventReport
 from workbench.evaluation.ranking import floor_scores
 from workbench.evaluation.scorecard import Pointwise, Terms, score_card
@@ -104,6 +107,8 @@ def evaluate(
     ------
     EvaluationError
         If `learn` is not between 0 and 1, or all readings are of one instant.
+    DetectorError, PackageError
+        If a fit is refused, no threshold is to be had, or none that a score can pass.
     """
     if not 0 < learn < 1:
         raise EvaluationError(f"the share to learn from is {learn}, expected one between 0 and 1")
@@ -136,11 +141,6 @@ def evaluate(
     judged[order[cut:]] = scores
     first = float(thresholds[0])
     return Evaluation(judged, first, report, pointwise, [*rows, *own], terms.span)
-
-
-def _can_alarm(names: Objects, scores: Floats) -> Bools:
-    """Return which readings are of a sensor with a score: one without a level is in no budget."""
-    return of_sensors(names, set(names[np.isfinite(scores)]))
 
 
 def all_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
@@ -182,7 +182,8 @@ def priced_scores(
     Parameters
     ----------
     spec
-        `auto` is chosen once, on the first readings, so that what buys the threshold is what runs.
+        `auto` is `detectors.auto` of the first readings; any other is fitted, and its threshold
+        bought, by `detectors.fit_with_threshold`.
     frame
         Readings in order of time.
     cut
@@ -199,24 +200,30 @@ def priced_scores(
         If nothing is left to learn from.
     DetectorError
         If a fit is refused, or no threshold is to be had.
+    PackageError
+        If no score can pass the threshold.
     """
     asked: Any = {"sensor": sensor, "time": time, "seed": seed}
     budget: Any = {"alerts_per_sensor_day": alerts_per_sensor_day, "rule": rule}
     if resolve(spec)["refit"] is not None:
         adapted = replay_refits(spec, frame, first=cut, **budget, **asked)
         return adapted.scores[cut:], adapted.thresholds[cut:]
-    if spec["name"] == "auto":
-        spec = choose(resolve(spec), frame[:cut], **asked).spec
-    times = epoch_ms(frame[time])
-    trial = trial_end(times, cut)
-    past = causal_scores(spec, frame[:cut], learn=trial, **asked)
-    scores = causal_scores(spec, frame, learn=cut, **asked)[cut:]
-    bought = np.arange(trial, cut)
-    names = frame[sensor].astype(str).to_numpy(dtype=object)
-    if spec.get("level") is not None:
-        bought = bought[_can_alarm(names[bought], past[bought])]
-    threshold = threshold_for_budget(times[bought], names[bought], past[bought], **budget)
+    if not cut:
+        raise EvaluationError("all readings are of one instant, so none is left to learn from")
+    detector, threshold = _with_threshold(spec, frame[:cut], **budget, **asked)
+    scores = score_readings(detector, frame, sensor=sensor, time=time)[cut:]
     return scores, np.full(len(scores), threshold)
+
+
+def _with_threshold(
+    spec: Mapping[str, Any], learnt: pd.DataFrame, **asked: Any
+) -> tuple[Fitted, float]:
+    """Return a detector and its threshold, as a refit and `auto` make them of the same readings."""
+    resolved = resolve(spec)
+    if resolved["name"] != "auto":
+        return fit_with_threshold(resolved, learnt, **asked)
+    chosen = auto(learnt, channels=resolved["channels"], window=resolved["window"], **asked)
+    return chosen.detector, chosen.threshold
 
 
 def read_series(pattern: str, *, time: str, sensor: str = "") -> list[pd.DataFrame]:
