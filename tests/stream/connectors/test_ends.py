@@ -61,6 +61,24 @@ def test_a_job_reads_a_file_and_writes_files_as_the_batch_path_scores(
     assert reasons[1].startswith("it is no JSON")
 
 
+@pytest.mark.flink
+def test_a_job_that_failed_says_why_and_ends_when_it_is_stopped(
+    store, package_folder, readings, content, tmp_path
+):
+    (tmp_path / "readings.jsonl").write_text("\n".join(lines_of(readings.head(1_500))) + "\n")
+    (tmp_path / "scores").write_text("no folder")
+    stream = parse_stream("pumps", content(event_time="at_ms"))
+    ends = {name: file_sink(tmp_path / name) for name in ("alerts", "scores", "late", "refused")}
+    ends["messages"] = file_source(stream, tmp_path / "readings.jsonl")
+
+    job = start(stream, package=add_package(package_folder), ends=ends, restarts=0)
+    with pytest.raises(StreamError, match=r"the job failed: .*scores"):
+        job.wait(120)
+
+    job.stop()
+    assert job.state() == "FAILED"
+
+
 def test_a_sensor_that_the_key_names_is_not_looked_for_where_there_is_no_key(content, tmp_path):
     stream = parse_stream("pumps", content(sensor="__key__", topic="kafka://p", event_time="at_ms"))
     source = message_file.source(stream, tmp_path / "m.tsv")

@@ -312,6 +312,9 @@ def test_live_readings_give_each_alert_once_by_id(
 
     assert job.state() == "RUNNING"
     job.stop()
+    with pytest.raises(StreamError, match="cancelled"):
+        job.wait(60)
+    assert job.state() == "CANCELED"
     assert {
         (alert["sensor"], alert["start"], alert["status"]) for alert in alerts if alert["key"]
     } >= {

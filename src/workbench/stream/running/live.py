@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.2
 _STOP_S = 60.0  # until a job is ended
+_CANCELED = "JobCancellationException"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +55,18 @@ class Job:
         return str(self._client.get_job_id())
 
     def state(self) -> str:
-        """Return what Flink says of the job: `RUNNING`, `FAILED`, ..., `FINISHED` at its end."""
-        if self._ended:
+        """Return what Flink says of the job: `RUNNING`, `FINISHED`, `FAILED`, `CANCELED`, ..."""
+        if not self._ended:
+            return str(self._client.get_job_status().result().name)
+        error = self._client.get_job_execution_result().exception()
+        if error is None:
             return "FINISHED"
-        return str(self._client.get_job_status().result().name)
+        return "CANCELED" if _CANCELED in str(error) else "FAILED"
 
     @property
     def _ended(self) -> bool:
-        """Whether all that it reads came to an end: its mini cluster is gone then."""
-        finished = self._client.get_job_execution_result()
-        return bool(finished.done() and finished.exception() is None)
+        """Whether it came to an end of any kind: its mini cluster is gone then."""
+        return bool(self._client.get_job_execution_result().done())
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the job ends, or so long; return whether it has ended.
