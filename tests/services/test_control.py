@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -204,6 +205,20 @@ def test_what_a_killed_service_had_started_is_shown_and_ended_before_the_next_st
 
     assert (left.state, left.detail) == ("down", "it was killed, these it had started")
     assert not any(psutil.pid_exists(pid) for pid in left.pids)
+
+
+def test_a_service_that_is_ending_as_one_looks_is_started_again(own_home):
+    (first,) = room.up(["s3"])
+    process = psutil.Process(first.pids[0])
+    process.suspend()  # it answers no more, and is there when `up` looks
+    ends = threading.Timer(1, process.kill)
+    ends.start()
+
+    (second,) = room.up(["s3"])
+
+    assert not ends.is_alive()
+    assert second.state == "up"
+    assert second.pids != first.pids
 
 
 def test_a_clock_that_is_put_right_makes_no_service_another(own_home, java_that, monkeypatch):

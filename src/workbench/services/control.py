@@ -104,14 +104,15 @@ def up(
             _check_ports(name, state)
         try:
             for name in down:
-                state["starts"][name] = state["starts"].get(name, 0) + 1
-                state["processes"].pop(name, None)
-                states.save(state)  # first: after a crash, what runs must be known
-                _SERVICES[name].launch(state)
-                state["processes"][name] = _identity(name)
-                states.save(state)
+                _start(name, state)
             for name in chosen:
-                _wait(name, state)
+                if name not in down and not _is_ready(name, state):  # it was ending as we looked
+                    stop(name)
+                    _check_ports(name, state)
+                    down.append(name)
+                    _start(name, state)
+                if name in down and not _is_ready(name, state):
+                    raise _failure(f"{name} ended while starting", name)
         except BaseException:  # an interrupt too
             for name in reversed(down):
                 stop(name)
@@ -146,6 +147,15 @@ def ports(name: str) -> list[int]:
     """Return the ports on which a service listens, or would."""
     remembered = states.load()["ports"]
     return [remembered[port_name] for port_name in _SERVICES[name].ports]
+
+
+def _start(name: str, state: State) -> None:
+    state["starts"][name] = state["starts"].get(name, 0) + 1
+    state["processes"].pop(name, None)
+    states.save(state)  # first: after a crash, what runs must be known
+    _SERVICES[name].launch(state)
+    state["processes"][name] = _identity(name)
+    states.save(state)
 
 
 def _identity(name: str) -> dict[str, int]:
@@ -187,18 +197,20 @@ def _is_free_soon(port: int) -> bool:
     return True
 
 
-def _wait(name: str, state: State) -> None:
+def _is_ready(name: str, state: State) -> bool:
+    """Wait until a service answers; return whether it did, and has not ended before."""
     service, deadline = _SERVICES[name], time.monotonic() + _READY_S
     bar = tqdm(desc=f"{name}: starting", bar_format="{desc} {elapsed}", disable=None)
     with bar:
         while lacks := service.missing(state):
             if not _lives(name, state):
-                raise _failure(f"{name} ended while starting", name)
+                return False
             if time.monotonic() > deadline:
                 raise _failure(f"{name} is not ready after {_READY_S} s: {lacks}", name)
             bar.update()
             time.sleep(0.2)
         bar.set_description_str(f"{name}: up in")
+    return True
 
 
 def _failure(message: str, name: str) -> ServicesError:
