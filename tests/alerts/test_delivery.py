@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 from apprise.decorators import notify
@@ -188,6 +189,26 @@ def test_on_a_full_disk_people_are_told_once_and_what_was_said_is_written_when_t
     shift.take(alert(2), 0)  # the queue brings again what was not acknowledged
     assert shift.delivery.work(100) == math.inf
     assert len(server.posts) == 2
+
+
+def test_a_long_journal_takes_less_memory_than_its_lines(tmp_path, alert):
+    path = tmp_path / "shift.jsonl"
+    with path.open("w") as file:
+        for number in range(5_000):
+            opened = {**alert(number), "status": "open"}
+            line = {"at": "2026-01-05T00:00:00Z", "id": opened["id"], "outcome": "sent"}
+            file.write(json.dumps({**line, "status": "open", "alert": opened}) + "\n")
+            file.write(json.dumps({**line, "status": "closed"}) + "\n")
+
+    tracemalloc.start()
+    journal = Journal(path)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak_bytes < path.stat().st_size
+    assert journal.counts == {"sent": 10_000}
+    assert journal.open_alerts == []
+    assert all(journal.settled({**alert(4_999), "status": status}) for status in ("open", "closed"))
 
 
 def test_after_so_many_tries_it_is_a_dead_letter_that_the_journal_holds(route, server, alert):

@@ -60,14 +60,18 @@ class Journal:
         """Note what was written since the last look, by another notifier too: one may stand by."""
         if self.path is None or not self.path.is_file():
             return
-        with self.path.open("rb") as file:
+        with self.path.open("rb") as file:  # line by line: it holds all alerts there ever were
             file.seek(self._read_bytes)
-            whole, end, _ = file.read().rpartition(b"\n")
-        self._read_bytes += len(whole + end)
-        for line in whole.decode().splitlines() if end else ():
-            if self._noted[line]:
-                self._noted[line] -= 1
-                continue
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._read_bytes += len(line)
+                self._note_written(line[:-1].decode())
+
+    def _note_written(self, line: str) -> None:
+        if self._noted[line]:
+            self._noted[line] -= 1
+        else:
             self._note(json.loads(line))
 
     def settled(self, alert: Alert) -> bool:
@@ -136,6 +140,8 @@ class Journal:
             self.last_failure = line
             return
         self._settled.add(key)
+        if key[1] == "closed":
+            self._settled.discard((key[0], "open"))  # which that says, too
         if outcome == "sent":
             self.last_sent = line["at"]
         if key[1] == "closed":
