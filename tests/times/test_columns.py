@@ -10,7 +10,10 @@ from workbench.times import instant_ms, iso, now_ms, parse_column, recognise
 
 DAY = "2026-01-05T00:00:00.000Z"
 HINT = "\n  a time is written as 2026-01-05T00:00:00Z, or say its format"
-TOMORROW = iso(now_ms() + 86_400_000)[:10]
+
+
+def tomorrow():
+    return iso(now_ms() + 86_400_000)[:10]
 
 
 def read(texts, *args, **options):
@@ -86,7 +89,7 @@ def test_seconds_beside_milliseconds_are_refused_as_each_unit_would_have_them():
 
     assert error.rows == []
     assert str(error) == (
-        f"by no rule do all times lie between 1980-01-01 and {TOMORROW}\n"
+        f"by no rule do all times lie between 1980-01-01 and {tomorrow()}\n"
         "  say how 1767571200, 1767571210000 is meant:\n"
         "  time unit s: 2026-01-05T00:00:00.000Z, 57982-02-07T02:46:40.000Z\n"
         "  time unit ms: 1970-01-21T10:59:31.200Z, 2026-01-05T00:00:10.000Z"
@@ -167,7 +170,7 @@ def test_what_no_clock_can_have_shown_is_refused(text):
 
     assert error.rows == [1]
     assert str(error) == (
-        f"{text!r} is {text[:-1]}.000Z in ISO 8601, not between 1980-01-01 and {TOMORROW}\n"
+        f"{text!r} is {text[:-1]}.000Z in ISO 8601, not between 1980-01-01 and {tomorrow()}\n"
         "  in row 1" + HINT
     )
     assert read([text], between=(0, 2**60)) == [f"{text[:-1]}.000Z"]

@@ -335,13 +335,13 @@ def test_random_says_how_often(project):
 )
 def test_runs_are_counted_before_one_is_made(project, sweep, said):
     base = "notebook: notebooks/20_try.ipynb\nbase: {sensor: s}\n"
-    began = time.perf_counter()
+    began = time.process_time()
 
     with pytest.raises(ParamsError) as error:
         plans(project, base + sweep, notebook=None)
 
     assert said in str(error.value)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_a_params_file_that_unfolds_without_end_is_refused(project):

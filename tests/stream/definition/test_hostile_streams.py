@@ -196,14 +196,14 @@ MERGES = "a: &a {x: 1}\n" + "".join(
 )
 def test_a_bomb_of_yaml_is_refused_at_once(tmp_path, text, said):
     (tmp_path / "s.yaml").write_text(text)
-    began = time.perf_counter()
+    began = time.process_time()
 
     with pytest.raises(StreamError) as error:
         load_stream(tmp_path / "s.yaml")
 
     assert error.value.message.startswith(f"the stream file is not YAML: {said}")
     assert error.value.where == str(tmp_path / "s.yaml")
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_plain_yaml_says_what_it_said():
