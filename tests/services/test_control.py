@@ -50,6 +50,15 @@ def eventually(holds, seconds=20):
     return holds()
 
 
+def leave_by_a_crash(holds):
+    """Let a process start s3, and kill it once this holds."""
+    code = "from workbench import services; services.up(['s3'])"
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    assert eventually(holds)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+
+
 @pytest.mark.pulsar
 def test_a_second_up_changes_nothing(services):
     before = room.status(["s3", "pulsar"])
@@ -172,11 +181,7 @@ def test_a_service_that_is_not_ready_in_time_is_stopped(own_home, java_that, mon
 
 def test_after_a_crash_of_the_parent_status_shows_and_down_ends_what_runs(own_home, java_that):
     java_that("sleep 1000 & sleep 1000")
-    code = "from workbench import services; services.up(['s3'])"
-    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    assert eventually(lambda: len(processes.processes("s3")) == 3)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    leave_by_a_crash(lambda: len(processes.processes("s3")) == 3)
 
     s3, *others = room.status()
 
@@ -190,11 +195,7 @@ def test_what_a_killed_service_had_started_is_shown_and_ended_before_the_next_st
     own_home, java_that
 ):
     java_that("sleep 1000 & sleep 1000")
-    code = "from workbench import services; services.up(['s3'])"
-    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    assert eventually(lambda: state.load()["processes"].get("s3"))
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    leave_by_a_crash(lambda: state.load()["processes"].get("s3"))
     psutil.Process(state.load()["processes"]["s3"]["pid"]).kill()
     assert eventually(lambda: len(processes.processes("s3")) == 2)
 
@@ -223,11 +224,7 @@ def test_a_service_that_is_ending_as_one_looks_is_started_again(own_home):
 
 def test_a_clock_that_is_put_right_makes_no_service_another(own_home, java_that, monkeypatch):
     java_that("sleep 1000")
-    code = "from workbench import services; services.up(['s3'])"
-    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    assert eventually(lambda: state.load()["processes"].get("s3"))
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    leave_by_a_crash(lambda: state.load()["processes"].get("s3"))
     (before,) = room.status(["s3"])
     booted_s = psutil.boot_time()
     psutil.process_iter.cache_clear()  # as another command would see them

@@ -12,6 +12,7 @@ A folder of such folders is several sets.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,11 +109,15 @@ def read_folder(
     if not files:
         raise EvaluationError("there are no CSV files", where=folder)
     labels = read_labels(folder / "labels.csv") if (folder / "labels.csv").is_file() else None
-    names = [_stem(file) for file in files]
+    names = Counter(map(_stem, files))
     for file in files:
         try:
-            if names.count(_stem(file)) > 1:
-                raise EvaluationError(f"two files are series {_stem(file)!r}", where=folder)
+            if names[_stem(file)] > 1:
+                raise EvaluationError(
+                    f"two files are series {_stem(file)!r}, expected one of each name",
+                    where=folder,
+                    hint="leave one, as NAME.csv or NAME.csv.gz",
+                )
             yield _of_tsb(file, learn) if labels is None else _of_labels(file, labels, learn)
         except WorkbenchError as err:
             yield file.name, err

@@ -57,8 +57,9 @@ def sensor_codes(values: Iterable[object], *, sort: bool = False) -> tuple[Ints,
 
 
 def sensor_rows(values: Iterable[object]) -> dict[Any, Ints]:
-    """Return the rows of each sensor by its name, in the order in which sensors first appear.
+    """Return the rows of each sensor, (m,) of n, by its name; sensors in the order they appear.
 
+    Rows without a name, None or NaN, are of no sensor.
     As pandas' `groupby`, which takes two sensors for one as its `factorize` does (`sensor_codes`).
 
     Examples

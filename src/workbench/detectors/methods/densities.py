@@ -54,17 +54,23 @@ def ecod(inputs: Floats, ready: tuple[Floats, Floats, Floats], params: Params) -
 
 
 @compiled
+def _place(column: Any, value: Any) -> int:
+    """Return how many of sorted values are less, as NumPy's searchsorted."""
+    low, left = 0, len(column)
+    while left > 1:  # without a branch on the value
+        half = left // 2
+        low += half if column[low + half - 1] < value else 0
+        left -= half
+    return low + (1 if left == 1 and column[low] < value else 0)
+
+
+@compiled
 def _tails(x: Any, values: Any, equal: Any, between: Any, scores: Any) -> None:
     for feature in range(values.shape[0]):
         column = values[feature]
         for i in range(x.shape[0]):
-            value, low, left = x[i, feature], 0, len(column)
-            while left > 1:  # without a branch on the value
-                half = left // 2
-                low += half if column[low + half - 1] < value else 0
-                left -= half
-            low += 1 if left == 1 and column[low] < value else 0
-            exact = low < len(column) and column[low] == value
+            low = _place(column, x[i, feature])
+            exact = low < len(column) and column[low] == x[i, feature]
             scores[i] += equal[feature, low] if exact else between[feature, low]
 
 
@@ -162,13 +168,7 @@ def _bins(x: Any, edges: Any, scores: Any, total: Any) -> None:
     for feature in range(edges.shape[0]):
         column = edges[feature]
         for i in range(x.shape[0]):
-            value, low, left = x[i, feature], 0, len(column)
-            while left > 1:  # without a branch on the value
-                half = left // 2
-                low += half if column[low + half - 1] < value else 0
-                left -= half
-            low += 1 if column[low] < value else 0
-            total[i] += scores[feature, low]
+            total[i] += scores[feature, _place(column, x[i, feature])]
 
 
 def fit_mcd(training: Training) -> State:
